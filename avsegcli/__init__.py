@@ -1,0 +1,9 @@
+"""Audio-visual segmentation: find, paint and name the objects in a video that make the sound.
+
+Where to look: `cli.py` and `commands/` the command line; `segmenter.py` one video in, masks out;
+`model/` the network, one file per box of the paper's figure; `datasets/` clips from disk or
+composed from parts; `training/` losses and trainer; `evaluation/` metrics; `media/` and `audio/`
+files to arrays and back; `config.py` every setting; `errors.py` what a user is told.
+"""
+
+__version__ = "0.1.0"

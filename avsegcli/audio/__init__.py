@@ -1,0 +1,1 @@
+"""Waveforms: front end and mixing. No torch."""

@@ -1,0 +1,74 @@
+"""The `avseg` command: mounts the commands, turns errors into messages and exit codes."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from avsegcli import __version__
+from avsegcli.commands import compose, evaluate, segment, train
+from avsegcli.errors import AvsegError
+
+app = typer.Typer(
+    name="avseg",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("segment")(segment.segment)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("compose")(compose.compose)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"avseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def avseg(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Find, paint and name the objects in a video that are making the sound."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after `avseg`; those of the process if None.
+
+    Returns:
+        0 done; 1 a problem with a file, data or weights; 2 a wrong option or configuration;
+        130 interrupted with Ctrl-C.
+    """
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except AvsegError as error:
+        typer.echo(f"avseg: {error.message}", err=True)
+        if error.hint:
+            typer.echo(f"       {error.hint}", err=True)
+        return error.exit_code
+    except typer.Exit as done:
+        return done.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("avseg: interrupted", err=True)
+        return 130
+    except Exception as error:
+        # A usage error of typer's option parser: it knows its own message and exit code.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            return int(error.exit_code)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def script() -> None:
+    """Entry point of the installed `avseg` script."""
+    sys.exit(main())

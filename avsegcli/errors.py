@@ -1,0 +1,42 @@
+"""What avseg tells a user. Anything else that is raised is a bug and keeps its traceback.
+
+AvsegError          something a user can put right; exit code 1
+├── ConfigError     an option or a key of a configuration is wrong; exit code 2
+├── MediaError      a video, picture or sound file cannot be read or written
+├── DataError       a data set or parts folder is missing, damaged or of another layout
+└── WeightsError    a checkpoint is missing, damaged or of another model
+"""
+
+
+class AvsegError(Exception):
+    """A problem that the user can put right.
+
+    Args:
+        message: what is wrong, with which file.
+        hint: what to do next; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(AvsegError):
+    """An option or a key of a configuration is wrong."""
+
+    exit_code = 2
+
+
+class MediaError(AvsegError):
+    """A video, picture or sound file cannot be read or written."""
+
+
+class DataError(AvsegError):
+    """A data set or parts folder is missing, damaged or of another layout."""
+
+
+class WeightsError(AvsegError):
+    """A checkpoint is missing, damaged or of another model."""
