@@ -1,0 +1,116 @@
+"""Save and load a model together with the settings that built it.
+
+A checkpoint is one safetensors file: the weights, in fp16 or fp32, and in its header the
+settings, the classes and a name, as JSON. Nothing in it is code.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from avsegcli.config import ModelConfig, config_from_dict
+from avsegcli.errors import ConfigError, WeightsError
+from avsegcli.model.qsd import QSD, build_qsd
+
+PACKAGED = "lite.safetensors"
+
+
+class LoadedModel(NamedTuple):
+    """A model ready to run, and what it knows."""
+
+    model: QSD  # in eval mode
+    config: ModelConfig
+    classes: tuple[str, ...]  # classes[0] == "background"
+    name: str
+
+
+def packaged_weights() -> Path:
+    """Find the checkpoint that the package carries.
+
+    Raises:
+        WeightsError: if this copy of avseg carries none.
+    """
+    installed = Path(str(resources.files("avsegcli"))) / "packaged" / PACKAGED
+    checkout = Path(__file__).parent.parent / "weights" / PACKAGED
+    for path in (installed, checkout):
+        if path.is_file():
+            return path
+    raise WeightsError("this copy of avseg carries no weights", "name some with --weights FILE")
+
+
+def save_checkpoint(
+    path: Path,
+    model: QSD,
+    config: ModelConfig,
+    classes: tuple[str, ...],
+    *,
+    name: str,
+    half: bool = False,
+) -> None:
+    """Write a checkpoint under a temporary name and rename it when complete.
+
+    Args:
+        path: ends in .safetensors.
+        model: built with `config` for ``len(classes) - 1`` classes.
+        config: settings of the model.
+        classes: ``classes[0] == "background"``.
+        name: what the model is called where it is used.
+        half: store fp16; what does not fit its range is refused.
+
+    Raises:
+        WeightsError: if a weight is not finite in the stored type.
+    """
+    state = {}
+    for key, value in model.state_dict().items():
+        stored = value.half() if half and value.is_floating_point() else value
+        if not torch.isfinite(stored.float()).all():
+            raise WeightsError(f"{path} not written: '{key}' holds values that are not finite")
+        state[key] = stored.contiguous().cpu()
+    header = {
+        "avseg": json.dumps({"name": name, "classes": list(classes), "model": asdict(config)})
+    }
+    part = path.with_name(f".{path.name}.part")
+    save_file(state, part, metadata=header)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a checkpoint, by default the packaged one.
+
+    Raises:
+        WeightsError: if the file is missing, damaged or no checkpoint of avseg.
+    """
+    path = packaged_weights() if path is None else path
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}", "give the .safetensors file of a training run")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("avseg")
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read {path} as safetensors: {error}") from error
+    if header is None:
+        raise WeightsError(f"{path} is no checkpoint of avseg: it does not say what it is")
+    try:
+        said = json.loads(header)
+        config = config_from_dict({"model": said["model"]}).model
+        classes, name = tuple(said["classes"]), str(said["name"])
+    except (ValueError, KeyError, TypeError, ConfigError) as error:
+        raise WeightsError(
+            f"{path} was written by another version of avseg: {error}", "update avseg"
+        ) from error
+    model = build_qsd(config, len(classes) - 1)
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise WeightsError(f"{path} does not fit its own settings: {first}") from error
+    return LoadedModel(model.to(device).eval(), config, classes, name)

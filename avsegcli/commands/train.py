@@ -1,0 +1,50 @@
+"""avseg train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Option("--data", help="A parts folder, or a data set as `avseg compose` writes it."),
+    ],
+    preset: Annotated[str, typer.Option(help="lite, r50, swin-t or pvt-b5.")] = "lite",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")] = Path("runs/avseg"),
+    config: Annotated[Path | None, typer.Option(help="TOML with settings of your own.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, like optim.lr=5e-5; repeatable.")
+    ] = None,
+    backbone_weights: Annotated[
+        Path | None, typer.Option(help="Pretrained weights of the backbone.")
+    ] = None,
+    audio_weights: Annotated[
+        Path | None, typer.Option(help="Pretrained weights of the audio encoder.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    force: Annotated[bool, typer.Option(help="Begin anew where a run is already.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train a model.
+
+    Example: avseg train --preset lite --data parts --out runs/lite
+    """
+    from avsegcli.config import load_config
+    from avsegcli.training.run import start_training
+
+    start_training(
+        load_config(preset, config, settings),
+        data,
+        out,
+        name=preset,
+        backbone_weights=backbone_weights,
+        audio_weights=audio_weights,
+        init=init,
+        resume=resume,
+        force=force,
+        device=device,
+        report=lambda line: typer.echo(line, err=True),
+    )

@@ -1,0 +1,189 @@
+"""Every setting, its default and unit. Presets (TOML) say only what differs. No torch."""
+
+import difflib
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from avsegcli.errors import ConfigError
+
+PRESETS = ("lite", "r50", "swin-t", "pvt-b5")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What decides the shape of the weights; stored in every checkpoint. The paper's r50."""
+
+    backbone: str = "resnet50"  # efficientnet-lite0, resnet50, swin-tiny, pvt-v2-b5
+    audio_encoder: str = "vggish"  # vggish, small
+    attention: str = "deformable"  # deformable (C3..C6), plain (C4, C5)
+    hidden_dim: int = 256  # D
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    dropout: float = 0.1
+    encoder_layers: int = 4
+    decomposition_layers: int = 3  # of the global and of the local decoder, Eq. 4 and 6
+    decoder_layers: int = 4
+    num_tokens: int = 5  # N, semantic tokens and queries
+    codebook_size: int = 128  # K
+    codebook_ema: bool = True  # False: gradient form of Eq. 9
+    pyramid_dim: int = 256
+    mask_channels: int = 8
+    separable_pyramid: bool = False
+    decomposition: bool = True  # Table 2: rows 1 (all four off), 3, 4, 5, 6 (all four on)
+    quantization: bool = True
+    recombination: bool = True
+    calibration: bool = True
+    class_threshold: float = 0.5  # a query of this class probability is just heard
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms, Eq. 8-10; those of R2-VOS."""
+
+    mask: float = 2.0  # binary cross-entropy
+    dice: float = 5.0
+    classes: float = 2.0  # focal
+    box: float = 5.0  # L1
+    giou: float = 2.0
+    quantization: float = 0.5  # lambda of Eq. 8
+    heard: float = 1.0  # classes heard in each frame, from the audio feature alone
+    visible: float = 1.0  # classes visible in each cell, from the visual feature alone
+    auxiliary: bool = True  # a loss at every decoder layer
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a training step sees."""
+
+    size: int = 224  # pixels, longest side
+    num_frames: int = 5  # T
+    batch_size: int = 4  # clips
+    workers: int = 1
+    clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimizer and schedule."""
+
+    lr: float = 1e-4
+    backbone_lr_factor: float = 0.5  # 0: the backbone is not trained
+    audio_lr_factor: float = 1.0  # of the audio encoder; 0: it is not trained
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.1
+    epochs: int = 13
+    warmup_steps: int = 0
+    schedule: str = "step"  # step (x 0.1 at `milestones`), cosine
+    milestones: tuple[int, ...] = (8, 11)  # epochs
+    ema_decay: float = 0.0  # of the weights; 0 = off
+    frozen_stages: int = 0  # backbone stages (C2 first) that are not trained
+    frozen_norm: bool = True  # batch norm of the backbone keeps its ImageNet statistics
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested values, which `config_from_dict` reads back."""
+        return asdict(self)
+
+
+def config_from_dict(values: dict[str, Any]) -> Config:
+    """Build a config from nested plain values; what is missing keeps its default.
+
+    Raises:
+        ConfigError: names every unknown key and every value of a wrong type at once.
+    """
+    problems: list[str] = []
+    config = _build(Config, values, "", problems)
+    if problems:
+        raise ConfigError("; ".join(problems), "avseg train --help names the settings")
+    return config
+
+
+def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            suggestion = f", did you mean '{prefix}{close[0]}'?" if close else ""
+            problems.append(f"unknown key '{prefix}{key}'{suggestion}")
+            continue
+        default = getattr(kind(), key)
+        if is_dataclass(default):
+            arguments[key] = _build(type(default), value, f"{prefix}{key}.", problems)
+        elif isinstance(default, tuple):
+            arguments[key] = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            arguments[key] = float(value)
+        elif type(value) is not type(default):
+            expected = type(default).__name__
+            problems.append(f"'{prefix}{key}' should be of type {expected}, not {value!r}")
+        else:
+            arguments[key] = value
+    return kind(**arguments)
+
+
+def load_config(
+    preset: str = "lite", file: Path | None = None, overrides: list[str] | None = None
+) -> Config:
+    """Read a preset, then a TOML file, then single settings; the later wins.
+
+    Args:
+        preset: a name of `PRESETS`.
+        file: TOML with the tables model, loss, data, optim.
+        overrides: like ``optim.lr=5e-5``; values in TOML's notation, bare words are strings.
+
+    Raises:
+        ConfigError: an unknown preset, key or value, or a file that is no TOML.
+
+    Example:
+        >>> load_config("lite", overrides=["optim.lr=5e-5"]).optim.lr
+        5e-05
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preset '{preset}'", f"known presets: {', '.join(PRESETS)}")
+    text = (resources.files("avsegcli.presets") / f"{preset}.toml").read_text()
+    values = tomllib.loads(text)
+    if file is not None:
+        try:
+            _merge(values, tomllib.loads(file.read_text()))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot read the configuration {file}: {error}") from error
+    for override in overrides or []:
+        _merge(values, _parse_override(override))
+    return config_from_dict(values)
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"'{override}' is no setting", "write it as optim.lr=5e-5")
+    try:
+        return tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError:
+        return tomllib.loads(f"{key} = {_quote(value)}")
+
+
+def _quote(value: str) -> str:
+    escaped = value.strip().replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value

@@ -1,0 +1,162 @@
+"""Clips to the tensors of one training step."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avsegcli.datasets.clip import IGNORE, Clip
+from avsegcli.datasets.frames import CELL, fit_frame, frame_size, normalise, pad_to_stride
+from avsegcli.datasets.transforms import clip_log_mel
+
+
+class Target(NamedTuple):
+    """What sounds in one clip: M objects, each all that is seen of one class."""
+
+    labels: Tensor  # (M,), int64 in [0, L): class index without background
+    masks: Tensor  # (M, T, h, w), share of each cell that the object covers, at stride 4
+    boxes: Tensor  # (M, T, 4): cx, cy, w, h in 0..1 of the padded frame; 0 where not active
+    active: Tensor  # bool (M, T), whether the object sounds and is seen in the frame
+    known: Tensor  # (T, h, w), share of each cell whose label is known
+    annotated: Tensor  # bool (T,)
+
+
+class Sample(NamedTuple):
+    """One clip, ready for the network."""
+
+    frames: Tensor  # (T, 3, H, W), normalised, padded to a multiple of 32
+    log_mel: Tensor  # (T, 1, 96, 64)
+    valid: Tensor  # bool (H, W), True = real
+    target: Target
+    heard: Tensor  # (T, L), 1 where a class is heard, -1 where nobody knows
+    visible: Tensor  # uint8 (T, h, w), class index of what is seen at stride 4; 255 unknown
+
+
+class Batch(NamedTuple):
+    """B clips of T frames; `valid` is None if nothing is padded."""
+
+    frames: Tensor  # (B, T, 3, H, W)
+    log_mel: Tensor  # (B, T, 1, 96, 64)
+    valid: Tensor | None  # bool (B, H, W)
+    targets: list[Target]
+    heard: Tensor  # (B, T, L)
+    visible: Tensor  # uint8 (B, T, h, w)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Move everything to a device."""
+        return Batch(
+            self.frames.to(device, non_blocking=True),
+            self.log_mel.to(device, non_blocking=True),
+            None if self.valid is None else self.valid.to(device, non_blocking=True),
+            [Target(*(x.to(device, non_blocking=True) for x in t)) for t in self.targets],
+            self.heard.to(device, non_blocking=True),
+            self.visible.to(device, non_blocking=True),
+        )
+
+
+def make_sample(clip: Clip, num_classes: int, size: int) -> Sample:
+    """Prepare a clip for the network.
+
+    Args:
+        clip: T frames of any one size.
+        num_classes: L, classes without background.
+        size: longest side of the frames that the network sees, pixels.
+    """
+    height, width = frame_size(clip.frames.shape[1:3], size)
+    frames = pad_to_stride(
+        np.stack([normalise(fit_frame(frame, (height, width))) for frame in clip.frames])
+    )  # (T, H, W, 3)
+    padded = frames.shape[1:3]
+    valid = np.zeros(padded, bool)
+    valid[:height, :width] = True
+
+    labels = np.stack([_resize_labels(label, (height, width), padded) for label in clip.labels])
+    seen = clip.visible if clip.visible is not None else np.full_like(clip.labels, IGNORE)
+    visible = np.stack([_resize_labels(label, (height, width), padded) for label in seen])
+    heard = np.full((len(frames), num_classes), -1.0, np.float32)
+    if clip.heard is not None:
+        heard[:] = clip.heard[:, 1:]
+    half = CELL // 2
+    return Sample(
+        frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
+        log_mel=torch.from_numpy(clip_log_mel(clip.waveform, len(frames)))[:, None],
+        valid=torch.from_numpy(valid),
+        target=_make_target(labels, clip.annotated),
+        heard=torch.from_numpy(heard),
+        visible=torch.from_numpy(visible[:, half::CELL, half::CELL].copy()),
+    )
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples of one T; smaller frames are padded at the right and below."""
+    height = max(s.frames.shape[-2] for s in samples)
+    width = max(s.frames.shape[-1] for s in samples)
+
+    def pad(x: Tensor, scale: int, value: float) -> Tensor:
+        missing = (width // scale - x.shape[-1], height // scale - x.shape[-2])
+        return torch.nn.functional.pad(x, (0, missing[0], 0, missing[1]), value=value)
+
+    targets = [
+        s.target._replace(
+            masks=pad(s.target.masks, CELL, 0.0),
+            known=pad(s.target.known, CELL, 0.0),
+            boxes=s.target.boxes
+            * torch.tensor([s.frames.shape[-1] / width, s.frames.shape[-2] / height] * 2),
+        )
+        for s in samples
+    ]
+    valid = torch.stack([pad(s.valid, 1, 0) for s in samples])
+    return Batch(
+        frames=torch.stack([pad(s.frames, 1, 0.0) for s in samples]),
+        log_mel=torch.stack([s.log_mel for s in samples]),
+        valid=None if bool(valid.all()) else valid,
+        targets=targets,
+        heard=torch.stack([s.heard for s in samples]),
+        visible=torch.stack([pad(s.visible, CELL, IGNORE) for s in samples]),
+    )
+
+
+def _resize_labels(
+    labels: NDArray[np.uint8], size: tuple[int, int], padded: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """Bring labels to the network's size; the padding is unknown."""
+    canvas = np.full(padded, IGNORE, np.uint8)
+    if labels.shape != size:
+        labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
+    canvas[: size[0], : size[1]] = labels
+    return canvas
+
+
+def _make_target(labels: NDArray[np.uint8], annotated: NDArray[np.bool_]) -> Target:
+    """Make one object of all that is labelled with one class; labels are ``(T, H, W)``."""
+    num_frames, height, width = labels.shape
+    cells = (height // CELL, width // CELL)
+    classes = [int(c) for c in np.unique(labels[annotated]) if c not in (0, IGNORE)]
+    masks = np.zeros((len(classes), num_frames, *cells), np.float32)
+    boxes = np.zeros((len(classes), num_frames, 4), np.float32)
+    active = np.zeros((len(classes), num_frames), bool)
+    for m, c in enumerate(classes):
+        for t in np.flatnonzero(annotated):
+            mask = (labels[t] == c).astype(np.uint8)
+            x, y, w, h = cv2.boundingRect(mask)
+            if w:
+                active[m, t] = True
+                boxes[m, t] = (x + w / 2) / width, (y + h / 2) / height, w / width, h / height
+                masks[m, t] = _shares(mask, cells)
+    known = np.stack([_shares((label != IGNORE).astype(np.uint8), cells) for label in labels])
+    return Target(
+        labels=torch.tensor(classes, dtype=torch.int64) - 1,
+        masks=torch.from_numpy(masks),
+        boxes=torch.from_numpy(boxes),
+        active=torch.from_numpy(active),
+        known=torch.from_numpy(known),
+        annotated=torch.from_numpy(annotated.copy()),
+    )
+
+
+def _shares(mask: NDArray[np.uint8], cells: tuple[int, int]) -> NDArray[np.float32]:
+    """Compute the share of each cell that a 0/1 mask covers."""
+    return cv2.resize(mask.astype(np.float32), cells[::-1], interpolation=cv2.INTER_AREA)

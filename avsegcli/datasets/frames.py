@@ -1,0 +1,44 @@
+"""Frames as they are shown to frames as the network takes them."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+STRIDE = 32  # the network's coarsest level: sizes are padded to multiples of it
+CELL = 4  # pixels: what one value of a mask covers
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB in [0, 1]
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def frame_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Scale a (height, width) so that its longest side has `longest` pixels.
+
+    The sides are rounded to multiples of 4, so that the network's masks cover the frame exactly.
+
+    Example:
+        >>> frame_size((720, 1280), 224)
+        (128, 224)
+    """
+    scale = longest / max(size)
+    height, width = (max(CELL, CELL * round(side * scale / CELL)) for side in size)
+    return height, width
+
+
+def fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize one RGB frame ``(H, W, 3)`` to (height, width)."""
+    if frame.shape[:2] == size:
+        return frame
+    smaller = frame.shape[0] > size[0]
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(frame, size[::-1], interpolation=interpolation)
+
+
+def normalise(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Subtract ImageNet's mean and divide by its deviation; RGB ``(H, W, 3)``, 0..255."""
+    return (frame - 255 * MEAN) * (1 / (255 * DEVIATION))
+
+
+def pad_to_stride(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pad ``(T, H, W, 3)`` with zeros, at the right and below, to multiples of 32."""
+    bottom, right = -frames.shape[1] % STRIDE, -frames.shape[2] % STRIDE
+    return np.pad(frames, ((0, 0), (0, bottom), (0, right), (0, 0)))

@@ -1,0 +1,423 @@
+"""Video and sound files to pictures and log-mel examples, streaming.
+
+Picture and sound are read by two readers, each with its own open file and pulled as needed, so
+that nothing piles up however badly a container interleaves its streams. All times are seconds
+from the start of the file, the earliest time stamp of any of its streams.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+import soxr
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_example
+from avsegcli.errors import MediaError
+
+MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
+SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
+ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
+FINEST_TIME_BASE = 10_000_000  # ticks a second
+HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
+
+
+def open_media(path: Path) -> Any:
+    """Open a media file for reading.
+
+    Raises:
+        MediaError: if there is no such file, or none that can be read as a media file.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise MediaError(f"no such file: {path}", "Check the name and the folder.") from error
+    except OSError as error:
+        raise MediaError(f"cannot read {path}: {error.strerror}") from error
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder, not a video", "Name one video file.")
+    if size == 0:
+        raise MediaError(f"{path} is empty (0 bytes)", "Copy or download it again.")
+    try:
+        return av.open(f"file:{path}", metadata_errors="replace")
+    except PermissionError as error:
+        raise MediaError(f"cannot read {path}: permission denied") from error
+    except av.FFmpegError as error:
+        raise MediaError(
+            f"{path} is not a video that can be read",
+            "It may be damaged, cut off, or another kind of file; does a player open it?",
+        ) from error
+
+
+def start_in(container: Any, time_base: Fraction) -> int:
+    """Return the start of a file, the earliest time stamp of its streams, in `time_base`."""
+    return round(Fraction(container.start_time or 0, av.time_base) / time_base)
+
+
+def best_stream(container: Any, kind: str) -> Any | None:
+    """Return the stream that a player would choose, or None; cover pictures do not count.
+
+    Args:
+        container: an open file.
+        kind: "video" or "audio".
+    """
+    streams = [
+        stream
+        for stream in getattr(container.streams, kind)
+        if stream.codec_context is not None  # None: FFmpeg has no decoder for it
+        and not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    best = container.streams.best(kind)
+    return best if best in streams else next(iter(streams), None)
+
+
+class StreamDecoder:
+    """Decodes one stream to its end, past whatever is damaged."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.damaged = 0  # packets that could not be read or decoded
+        self._container = container
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the decoded frames in the order of presentation."""
+        errors = 0
+        while errors < MAX_READ_ERRORS:
+            try:
+                for packet in self._container.demux(self._stream):
+                    errors = 0
+                    yield from self._decode(packet)
+                return
+            except av.FFmpegError:
+                errors += 1
+                self.damaged += errors == 1
+        yield from self._decode(None)
+
+    def _decode(self, packet: Any | None) -> list[Any]:
+        try:
+            return list(self._stream.codec_context.decode(packet))
+        except EOFError:  # flushed before
+            return []
+        except av.FFmpegError:
+            self.damaged += 1
+            return []
+
+
+class Orientation(NamedTuple):
+    """How a stored picture is turned to be shown: transposed first, then flipped."""
+
+    transposed: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @classmethod
+    def of(cls, frame: Any) -> "Orientation":
+        """Read the display matrix of a decoded frame; multiples of 90 degrees and mirroring."""
+        for side_data in frame.side_data:
+            if side_data.type == SideDataType.DISPLAYMATRIX:
+                # Shown x = a x + c y, shown y = b x + d y (x right, y down).
+                a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5].tolist()
+                if abs(a) + abs(d) >= abs(b) + abs(c):
+                    return cls(False, a < 0, d < 0)
+                return cls(True, c < 0, b < 0)
+        return cls()
+
+    def apply(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn one plane, ``(H, W)``, to ``(H, W)`` or ``(W, H)``."""
+        if self.transposed:
+            plane = cv2.transpose(plane)
+        if self.flip_x or self.flip_y:
+            plane = cv2.flip(plane, -1 if self.flip_x and self.flip_y else int(self.flip_x))
+        return plane
+
+
+def planes_of(frame: Any) -> list[NDArray[np.uint8]]:
+    """View the planes Y, U, V of a yuv420p frame as arrays, ``(H, W)`` and twice ``(H/2, W/2)``.
+
+    The arrays share the memory of the frame. A frame that came out of a decoder may still serve
+    that decoder as a reference: draw on a `copy_of` it only.
+    """
+    return [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    ]
+
+
+def copy_of(frame: Any, orientation: Orientation = Orientation()) -> Any:  # noqa: B008
+    """Copy a yuv420p frame, turned by `orientation`, into memory that may be drawn on."""
+    width, height = frame.width, frame.height
+    if orientation.transposed:
+        width, height = height, width
+    copy = av.VideoFrame(width, height, "yuv420p")
+    for source, target in zip(planes_of(frame), planes_of(copy), strict=True):
+        target[:] = orientation.apply(source)
+    copy.pts, copy.time_base, copy.duration = frame.pts, frame.time_base, frame.duration
+    copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
+    return copy
+
+
+class VideoReader:
+    """The pictures of a video file, as they are shown.
+
+    Args:
+        path: a file that FFmpeg can read.
+
+    Raises:
+        MediaError: if it is not a readable video, or none of its pictures can be decoded.
+    """
+
+    path: Path
+    width: int  # pixels, as shown
+    height: int
+    rate: Fraction  # frames a second, exact; of a variable rate the mean
+    time_base: Fraction  # seconds; unit of the frames' time stamps
+    duration: float | None  # seconds, as announced; None if the file does not say
+    sample_aspect_ratio: Fraction  # width / height of a pixel, as shown
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._container = open_media(path)
+        self._stream = best_stream(self._container, "video")
+        if self._stream is None:
+            raise MediaError(f"{path} has no picture", "avseg needs a video with sound.")
+        self._stream.thread_type = "AUTO"
+        self._decoder = StreamDecoder(self._container, self._stream)
+        self._decoded = iter(self._decoder)
+        first = next(self._decoded, None)
+        if first is None:
+            raise MediaError(
+                f"no picture of {path} can be decoded", "The file may be damaged or cut off."
+            )
+        self._pending: Iterator[Any] = chain([first], self._decoded)
+        self._orientation = Orientation.of(first)
+        self._stored_size = first.width, first.height
+        self.width, self.height = self._stored_size
+        self.sample_aspect_ratio = self._stream.sample_aspect_ratio or Fraction(1)
+        if self._orientation.transposed:
+            self.width, self.height = self.height, self.width
+            self.sample_aspect_ratio = 1 / self.sample_aspect_ratio
+        self.colorspace, self.color_trc = first.colorspace, first.color_trc
+        self.color_primaries = first.color_primaries
+        stream = self._stream
+        self.rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        self.time_base = self._time_base(stream.time_base)
+        self.duration = self._announced_duration()
+        self._end = 0.0  # seconds; of what has been read
+        self._to_yuv = VideoReformatter()
+        self._to_rgb = VideoReformatter()
+
+    def _time_base(self, stored: Fraction) -> Fraction:
+        """Return a unit in which both the stored time stamps and the exact rate can be written.
+
+        Matroska, WebM and FLV round time stamps to milliseconds: 29.97 frames a second do not
+        survive that, though the file names the rate. `frames` puts such time stamps back.
+        """
+        ticks = math.lcm(stored.denominator, self.rate.numerator)
+        finer = Fraction(1, ticks)
+        self._frame_ticks = 1 / (self.rate * finer)
+        rounded = (1 / (self.rate * stored)).denominator > 1
+        if not rounded or ticks > FINEST_TIME_BASE or self._frame_ticks.denominator > 1:
+            self._frame_ticks = Fraction(0)
+            return stored
+        return finer
+
+    def _announced_duration(self) -> float | None:
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration:
+            return float(self._container.duration / av.time_base)
+        return None
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the frames: yuv420p, limited range, upright, one size, time stamps rising.
+
+        Time stamps count from the start of the file in `time_base`. The frames may belong to
+        the decoder: `copy_of` one before drawing on it. They can be read once.
+        """
+        stored_base = self._stream.time_base
+        start = start_in(self._container, stored_base)
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        last = -step
+        for decoded in self._pending:
+            if decoded.pts is None:
+                pts = last + step
+            else:
+                pts = self._on_the_beat((decoded.pts - start) * stored_base)
+            if pts <= last and last >= 0:
+                continue  # a damaged time stamp, or the same picture twice
+            frame = self._upright(decoded)
+            frame.pts, frame.time_base = pts, self.time_base
+            frame.duration = step
+            last = pts
+            self._end = float((pts + step) * self.time_base)
+            yield frame
+
+    def _on_the_beat(self, time: Fraction) -> int:
+        """Undo the rounding of a container: the tick of the exact rate next to `time`."""
+        pts = round(time / self.time_base)
+        if self._frame_ticks:
+            beat = round(pts / self._frame_ticks) * self._frame_ticks
+            if abs(beat - pts) * self.time_base <= self._stream.time_base:
+                return int(beat)
+        return pts
+
+    def _upright(self, decoded: Any) -> Any:
+        plain = decoded.format.name == "yuv420p" and decoded.color_range != 2  # 2: full range
+        if not plain or (decoded.width, decoded.height) != self._stored_size:
+            width, height = self._stored_size
+            decoded = self._to_yuv.reformat(
+                decoded, width, height, "yuv420p", dst_color_range="MPEG"
+            )
+        if self._orientation == Orientation():
+            return decoded
+        return copy_of(decoded, self._orientation)
+
+    def small_rgb(self, frame: Any, longest: int) -> NDArray[np.uint8]:
+        """Scale a frame down for the network.
+
+        Args:
+            frame: one of this video's frames.
+            longest: pixels of the longer side; a smaller frame keeps its size.
+
+        Returns:
+            ``(h, w, 3)`` RGB with square pixels.
+        """
+        shown_width = frame.width * float(self.sample_aspect_ratio)
+        scale = min(1.0, longest / max(shown_width, frame.height))
+        untagged_hd = frame.colorspace == 2 and self.height >= HD_HEIGHT
+        small = self._to_rgb.reformat(
+            frame,
+            max(1, round(shown_width * scale)),
+            max(1, round(frame.height * scale)),
+            "rgb24",
+            src_colorspace="ITU709" if untagged_hd else None,
+            interpolation="AREA",
+        )
+        array: NDArray[np.uint8] = small.to_ndarray()
+        return array
+
+    def problems(self) -> list[str]:
+        """Say in words what was wrong with the file, as far as it has been read."""
+        found = []
+        if self._decoder.damaged:
+            found.append(f"{self.path}: skipped {self._decoder.damaged} damaged video packets")
+        if self.duration is not None and self._end < self.duration - ENDS_EARLY_S:
+            found.append(
+                f"{self.path} ends early, after {self._end:.1f} of {self.duration:.1f} seconds"
+            )
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+
+class SoundReader:
+    """The sound of a file as log-mel examples around any times that rise.
+
+    Holds about a second of waveform. What the sound track does not cover, before its first
+    sample, after its last, or in a gap, is silence.
+
+    Args:
+        path: a file that FFmpeg can read.
+
+    Raises:
+        MediaError: if it cannot be read or has no sound track.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._container = open_media(path)
+        self._stream = best_stream(self._container, "audio")
+        if self._stream is None:
+            raise MediaError(f"{path} has no sound", "avseg needs a video with a sound track.")
+        self._decoder = StreamDecoder(self._container, self._stream)
+        self._blocks = self._resampled()
+        self._held: deque[tuple[int, NDArray[np.float32]]] = deque()  # (first sample, waveform)
+        self._end = -math.inf  # sample after the last one held
+        self._exhausted = False
+
+    def example(self, time: float) -> NDArray[np.float32]:
+        """Compute the log-mel example of the 0.96 s centred on a time.
+
+        Args:
+            time: seconds from the start of the file; not before that of the last call.
+
+        Returns:
+            ``(96, 64)``.
+        """
+        start = round(time * SAMPLE_RATE) - EXAMPLE_SAMPLES // 2
+        stop = start + EXAMPLE_SAMPLES
+        while self._held and self._held[0][0] + len(self._held[0][1]) <= start:
+            self._held.popleft()
+        while self._end < stop and not self._exhausted:
+            block = next(self._blocks, None)
+            if block is None:
+                self._exhausted = True
+            else:
+                self._end = block[0] + len(block[1])
+                if self._end > start:
+                    self._held.append(block)
+        piece = np.zeros(EXAMPLE_SAMPLES, np.float32)
+        for first, waveform in self._held:
+            low, high = max(start, first), min(stop, first + len(waveform))
+            if low < high:
+                piece[low - start : high - start] = waveform[low - first : high - first]
+        return log_mel_example(piece, 0)
+
+    def _resampled(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (first sample, mono waveform at 16 kHz) in the order of time."""
+        start = start_in(self._container, self._stream.time_base)
+        resampler: soxr.ResampleStream | None = None
+        rate = 0
+        time = 0.0  # seconds; where the next decoded sample belongs if nothing is missing
+        position = 0  # the next sample at 16 kHz
+        for frame in self._decoder:
+            stamp = (
+                time if frame.pts is None else float((frame.pts - start) * self._stream.time_base)
+            )
+            if resampler is None or frame.rate != rate or abs(stamp - time) > SOUND_JUMP_S:
+                if resampler is not None:
+                    yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                rate, time = frame.rate, stamp
+                resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+                position = round(stamp * SAMPLE_RATE)
+            time += frame.samples / rate
+            waveform = resampler.resample_chunk(mono(frame))
+            if len(waveform):
+                yield position, waveform
+                position += len(waveform)
+        if resampler is not None:
+            yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def problems(self) -> list[str]:
+        """Say in words what was wrong with the sound, as far as it has been read."""
+        damaged = self._decoder.damaged
+        return [f"{self.path}: skipped {damaged} damaged sound packets"] if damaged else []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+
+def mono(frame: Any) -> NDArray[np.float32]:
+    """Average the channels of a decoded sound frame of any sample format, ``(S,)`` in [-1, 1]."""
+    samples = frame.to_ndarray()  # (channels, S) if planar, (1, S * channels) if packed
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, len(frame.layout.channels)).T
+    if samples.dtype == np.uint8:
+        return (samples.mean(axis=0, dtype=np.float32) - np.float32(128)) / np.float32(128)
+    if np.issubdtype(samples.dtype, np.integer):
+        peak = np.float32(-float(np.iinfo(samples.dtype).min))
+        return samples.mean(axis=0, dtype=np.float32) / peak
+    average: NDArray[np.float32] = samples.mean(axis=0, dtype=np.float32)
+    return average

@@ -1,0 +1,130 @@
+"""The codebook that global and local semantic tokens share, Eq. 2 and 9."""
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Quantized(NamedTuple):
+    """Tokens replaced by their nearest code vectors."""
+
+    vectors: Tensor  # same shape as the tokens; gradients pass straight through to them
+    indices: Tensor  # shape without the last axis, int64 in [0, K)
+    loss_commit: Tensor  # (), mean squared distance of the tokens to their code vectors
+
+
+class Codebook(nn.Module):
+    """Product quantization with one codebook of K vectors for all N tokens.
+
+    The first term of Eq. 9 moves each code vector towards the tokens that chose it. We do this by
+    an exponential moving average (van den Oord et al. 2017, appendix A.1), its optimum in closed
+    form, which is the default for its steadiness: no learning rate of its own, and it does not
+    share AdamW's momentum. `ema=False` gives the gradient form, whose loss is then part of
+    `loss_commit`.
+
+    A code that is hardly chosen any more is dead: it moves to a random token of the batch (SoundStream,
+    Zeghidour et al. 2021, Sec. III-C). The first training batch fills the codebook.
+
+    Paper: Sec. 3.2, Eq. 2 and Sec. 3.5, Eq. 9. Only global tokens may update the codebook.
+    """
+
+    code: Tensor
+    count: Tensor
+    total: Tensor
+    filled: Tensor
+
+    def __init__(
+        self, size: int, dim: int, *, ema: bool = True, decay: float = 0.99, beta: float = 0.25
+    ) -> None:
+        super().__init__()
+        self.ema, self.decay, self.beta = ema, decay, beta
+        code = F.layer_norm(torch.randn(size, dim), (dim,))
+        if ema:
+            self.register_buffer("code", code)
+        else:
+            self.code = nn.Parameter(code)
+        self.register_buffer("count", torch.ones(size))  # moving number of tokens a batch
+        self.register_buffer("total", code.clone())  # moving sum of these tokens
+        self.register_buffer("filled", torch.tensor(False))
+
+    def forward(self, tokens: Tensor, *, update: bool) -> Quantized:
+        """Replace each token by its nearest code vector in the L2 sense.
+
+        Args:
+            tokens: ``(..., D)``.
+            update: whether these tokens move the codebook while training: the global ones do,
+                the local ones do not.
+
+        Raises:
+            ValueError: if the last axis is not D.
+
+        Example:
+            >>> quantized = Codebook(size=8, dim=4).eval()(torch.zeros(2, 3, 4), update=False)
+            >>> quantized.vectors.shape, quantized.indices.shape
+            (torch.Size([2, 3, 4]), torch.Size([2, 3]))
+        """
+        if tokens.shape[-1] != self.code.shape[1]:
+            raise ValueError(f"tokens of {tokens.shape[-1]} channels, code of {self.code.shape[1]}")
+        flat = tokens.detach().float().flatten(0, -2)  # (M, D)
+        if self.training and update and not self.filled:
+            self._fill(flat)
+        # ||x - c||^2 without the term ||x||^2, which is the same for all c.
+        code = self.code.detach().float()
+        indices = (code.square().sum(1) - 2 * flat @ code.T).argmin(1)  # (M,)
+        nearest = self.code[indices].view(tokens.shape)
+        loss = self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
+        if self.training and update:
+            if self.ema:
+                self._update(flat, indices)
+            else:
+                loss = loss + F.mse_loss(nearest, tokens.detach())
+        vectors = tokens + (nearest.detach() - tokens).detach().to(tokens.dtype)
+        return Quantized(vectors, indices.view(tokens.shape[:-1]), loss)
+
+    def perplexity(self) -> Tensor:
+        """Compute exp(entropy) of the moving usage: 1 if one code is used, K if all equally."""
+        share = self.count / self.count.sum()
+        return torch.exp(-(share * (share + 1e-10).log()).sum())
+
+    def usage(self) -> Tensor:
+        """Compute the share of codes that are alive, in 0..1."""
+        return (self.count > self._dead_below()).float().mean()
+
+    def _dead_below(self) -> Tensor:
+        # A tenth of what each code would get if all were chosen equally often.
+        return 0.1 * self.count.mean()
+
+    @torch.no_grad()
+    def _pick(self, flat: Tensor, number: int) -> Tensor:
+        """Draw tokens at random, a little disturbed so that no two codes are the same."""
+        picked = flat[torch.randint(len(flat), (number,), device=flat.device)]
+        picked = picked + 0.01 * torch.randn_like(picked)
+        if dist.is_available() and dist.is_initialized():
+            dist.broadcast(picked, src=0)
+        return picked
+
+    @torch.no_grad()
+    def _fill(self, flat: Tensor) -> None:
+        code = self._pick(flat, len(self.code))
+        self.code.copy_(code)
+        self.total.copy_(code)
+        self.filled.fill_(True)
+
+    @torch.no_grad()
+    def _update(self, flat: Tensor, indices: Tensor) -> None:
+        chosen = F.one_hot(indices, len(self.code)).to(flat.dtype)  # (M, K)
+        count, total = chosen.sum(0), chosen.T @ flat
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(count)
+            dist.all_reduce(total)
+        self.count.lerp_(count, 1 - self.decay)
+        self.total.lerp_(total, 1 - self.decay)
+        dead = self.count < self._dead_below()
+        revived = self._pick(flat, len(self.code))
+        mean_count = self.count.mean()
+        self.total.copy_(torch.where(dead[:, None], revived * mean_count, self.total))
+        self.count.copy_(torch.where(dead, mean_count, self.count))
+        self.code.copy_(self.total / self.count.clamp(min=1e-5)[:, None])

@@ -1,0 +1,241 @@
+"""The whole network (QSD in the paper's title, QDFormer in its camera-ready)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from avsegcli.config import ModelConfig
+from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish, build_audio_encoder
+from avsegcli.model.backbone import build_backbone
+from avsegcli.model.codebook import Codebook, Quantized
+from avsegcli.model.decomposition import SemanticDecoder
+from avsegcli.model.fpn import FeaturePyramid
+from avsegcli.model.fusion import Fusion
+from avsegcli.model.mask_decoder import MaskDecoder, Predictions
+from avsegcli.model.recombination import Recombination
+from avsegcli.model.visual_encoder import Level, PlainEncoder
+
+
+class QSDOutput(NamedTuple):
+    """What the network says of B clips of T frames; Q = N queries a frame, L classes."""
+
+    mask_logits: Tensor  # (B, T, Q, H / 4, W / 4)
+    class_logits: Tensor  # (B, T, Q, L), a sigmoid for each class without background
+    boxes: Tensor  # (B, T, Q, 4): cx, cy, w, h in 0..1 of the padded frame
+    # For the losses and for whoever wants to look inside:
+    auxiliary: list[Predictions]  # after each earlier decoder layer, (B * T, Q, ...)
+    heard_logits: Tensor  # (B, T, L), from the sound alone
+    visible_logits: Tensor  # (B, T, L + 1, h, w), from the picture alone, stride 16 or finer
+    loss_commit: Tensor  # (), Eq. 9
+    global_indices: Tensor | None  # (B, N), codes of the clip
+    local_indices: Tensor | None  # (B, T, N), codes of each frame
+
+
+class QSD(nn.Module):
+    """Quantization-based semantic decomposition for audio-visual segmentation.
+
+    Paper: Fig. 3. Switching parts off gives the rows of its Table 2. Without local calibration the
+    queries are the global tokens plus the fused audio feature of their frame, without which nothing
+    would say when a source sounds; without decomposition they are that feature alone.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        visual_encoder: nn.Module,
+        audio_encoder: VGGish | SmallAudioEncoder,
+        mask_decoder: MaskDecoder,
+        pyramid: FeaturePyramid,
+        *,
+        num_classes: int,
+        hidden_dim: int,
+        num_heads: int,
+        ffn_dim: int,
+        dropout: float,
+        num_tokens: int,
+        decomposition_layers: int,
+        codebook_size: int,
+        codebook_ema: bool,
+        decomposition: bool,
+        quantization: bool,
+        recombination: bool,
+        calibration: bool,
+    ) -> None:
+        super().__init__()
+        if not decomposition and (quantization or recombination or calibration):
+            raise ValueError("quantization, recombination and calibration need decomposition")
+        self.num_tokens = num_tokens
+        self.backbone = backbone
+        self.visual_encoder = visual_encoder
+        self.audio_encoder = audio_encoder
+        self.audio_project = nn.Sequential(
+            nn.Linear(audio_encoder.dim, hidden_dim), nn.LayerNorm(hidden_dim)
+        )
+        self.heard = nn.Linear(hidden_dim, num_classes)
+        self.visible = nn.Conv2d(hidden_dim, num_classes + 1, 1)
+        self.fusion = Fusion(hidden_dim, num_heads, ffn_dim, dropout)
+
+        def decoder() -> SemanticDecoder:
+            return SemanticDecoder(
+                hidden_dim, num_tokens, decomposition_layers, num_heads, ffn_dim, dropout
+            )
+
+        self.global_decomposition = decoder() if decomposition else None
+        self.local_decomposition = decoder() if calibration else None
+        self.codebook = (
+            Codebook(codebook_size, hidden_dim, ema=codebook_ema) if quantization else None
+        )
+        self.recombination = Recombination(hidden_dim, num_tokens) if recombination else None
+        self.pyramid = pyramid
+        self.mask_decoder = mask_decoder
+
+    def forward(self, frames: Tensor, log_mel: Tensor, valid: Tensor | None = None) -> QSDOutput:
+        """Segment what sounds.
+
+        Args:
+            frames: ``(B, T, 3, H, W)``, ImageNet-normalised, H and W multiples of 32.
+            log_mel: VGGish examples, one for each frame, ``(B, T, 1, 96, 64)``.
+            valid: bool ``(B, H, W)``, True = real, False = padding at the right or below; None:
+                all is real.
+
+        Raises:
+            ValueError: if H or W is no multiple of 32, or the numbers of frames and examples differ.
+        """
+        batch, num_frames, _, height, width = frames.shape
+        if height % 32 or width % 32:
+            raise ValueError(f"frames of {height} x {width}; both must be multiples of 32")
+        if log_mel.shape[:2] != frames.shape[:2]:
+            counts = tuple(log_mel.shape[:2]), (batch, num_frames)
+            raise ValueError("log-mel examples {} for frames {}".format(*counts))
+        frame_valid = None if valid is None else valid.repeat_interleave(num_frames, 0)
+
+        # Encoders
+        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features = self.backbone(pictures)  # C2..C5
+        visual: list[Level] = self.visual_encoder(features, frame_valid)  # F_v
+        audio = self.audio_encoder(log_mel.flatten(0, 1))  # (B * T, A)
+        audio = self.audio_project(audio).unflatten(0, (batch, num_frames))  # F_a, (B, T, D)
+        fused = self._fuse(audio, visual)  # F'_a, (B, T, D)
+
+        # Global decomposition
+        tokens, global_indices, loss_commit = None, None, audio.new_zeros(())
+        if self.global_decomposition is not None:
+            tokens = self.global_decomposition(fused)  # g, (B, N, D)
+            tokens, global_indices, loss_commit = self._quantize(tokens, update=True)
+        recombined = visual
+        if self.recombination is not None:
+            recombined = [
+                level._replace(features=self.recombination(level.features, tokens))
+                for level in visual
+            ]
+
+        # Local calibration
+        local_indices = None
+        if self.local_decomposition is not None:
+            local = self.local_decomposition(fused.flatten(0, 1)[:, None])  # l, (B * T, N, D)
+            queries, local_indices, loss_local = self._quantize(local, update=False)
+            loss_commit = loss_commit + loss_local
+        else:
+            queries = fused[:, :, None].expand(-1, -1, self.num_tokens, -1)
+            if tokens is not None:
+                queries = queries + tokens[:, None]
+            queries = queries.flatten(0, 1)
+
+        # Semantic-guided mask decoding
+        finer = features[: len(self.pyramid.lateral)]
+        mask_features = self.pyramid([level.features for level in recombined], finer)
+        predictions: list[Predictions] = self.mask_decoder(
+            queries, recombined, mask_features
+        )
+        clips = (batch, num_frames)
+        masks, classes, boxes = (x.unflatten(0, clips) for x in predictions[-1])
+        return QSDOutput(
+            mask_logits=masks,
+            class_logits=classes,
+            boxes=boxes,
+            auxiliary=predictions[:-1],
+            heard_logits=self.heard(audio),
+            visible_logits=self.visible(visual[0].features).unflatten(0, clips),
+            loss_commit=loss_commit,
+            global_indices=global_indices,
+            local_indices=None if local_indices is None else local_indices.unflatten(0, clips),
+        )
+
+    def _fuse(self, audio: Tensor, visual: list[Level]) -> Tensor:
+        """Let the sound of each frame look at level C5 of all frames of its clip."""
+        level = next(v for v, s in zip(visual, self.visual_encoder.strides, strict=True) if s == 32)
+        num_frames = audio.shape[1]
+        tokens = level.features.flatten(2).transpose(1, 2)  # (B * T, S, D)
+        position = level.position.flatten(2).transpose(1, 2).expand_as(tokens)
+        valid = level.valid
+        if valid is not None:
+            valid = valid.flatten(1).unflatten(0, (-1, num_frames)).flatten(1, 2)
+        seen, position = (
+            x.unflatten(0, (-1, num_frames)).flatten(1, 2) for x in (tokens, position)
+        )
+        return self.fusion(audio, seen, position, valid)
+
+    def _quantize(self, tokens: Tensor, *, update: bool) -> tuple[Tensor, Tensor | None, Tensor]:
+        if self.codebook is None:
+            return tokens, None, tokens.new_zeros(())
+        quantized: Quantized = self.codebook(tokens, update=update)
+        return quantized
+
+
+def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
+    """Build the network; the only place where settings become modules.
+
+    Args:
+        config: the settings.
+        num_classes: L, the classes without background.
+    """
+    backbone = build_backbone(config.backbone)
+    encoder = PlainEncoder(
+        backbone.channels,
+        config.hidden_dim,
+        config.encoder_layers,
+        config.num_heads,
+        config.ffn_dim,
+        config.dropout,
+    )
+    decoder = MaskDecoder(
+        config.hidden_dim,
+        config.num_tokens,
+        config.decoder_layers,
+        config.num_heads,
+        config.ffn_dim,
+        config.mask_channels,
+        num_classes,
+        config.dropout,
+        num_levels=len(encoder.strides),
+    )
+    # The pyramid takes the backbone levels that are finer than the encoder's finest.
+    finer = {16: 2, 8: 1}[encoder.strides[0]]
+    pyramid = FeaturePyramid(
+        backbone.channels[:finer],
+        config.hidden_dim,
+        config.pyramid_dim,
+        config.mask_channels,
+        separable=config.separable_pyramid,
+    )
+    return QSD(
+        backbone,
+        encoder,
+        build_audio_encoder(config.audio_encoder),
+        decoder,
+        pyramid,
+        num_classes=num_classes,
+        hidden_dim=config.hidden_dim,
+        num_heads=config.num_heads,
+        ffn_dim=config.ffn_dim,
+        dropout=config.dropout,
+        num_tokens=config.num_tokens,
+        decomposition_layers=config.decomposition_layers,
+        codebook_size=config.codebook_size,
+        codebook_ema=config.codebook_ema,
+        decomposition=config.decomposition,
+        quantization=config.quantization,
+        recombination=config.recombination,
+        calibration=config.calibration,
+    )

@@ -1,0 +1,104 @@
+"""Pictures and sound to class probabilities: the one place where the network meets arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from avsegcli.checkpoint import LoadedModel, load_checkpoint
+from avsegcli.datasets.frames import CELL, fit_frame, frame_size, normalise, pad_to_stride
+from avsegcli.errors import ConfigError
+from avsegcli.postprocess import class_probs
+
+LONGEST_SIDE = 224  # pixels; the paper's size
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Resolve `auto`, `cpu`, `cuda` or `mps` to a device of this machine.
+
+    Raises:
+        ConfigError: if the machine has no such device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind = name.split(":")[0]
+    if not available.get(kind, False):
+        usable = ", ".join(kind for kind, there in available.items() if there)
+        raise ConfigError(f"this machine has no device '{name}'", f"usable here: {usable}")
+    return torch.device(name)
+
+
+class Predictor:
+    """A model that is asked with plain arrays.
+
+    Args:
+        weights: a checkpoint; None: the packaged one.
+        device: auto, cpu, cuda or mps.
+    """
+
+    threshold = 0.5  # of a class probability: what passes it is an object
+    num_frames = 5  # T that the paper uses; any other works
+
+    def __init__(self, weights: Path | None = None, device: str = "auto") -> None:
+        chosen = choose_device(device)
+        self._set(load_checkpoint(weights, chosen), chosen)
+
+    @classmethod
+    def from_model(cls, loaded: LoadedModel, device: torch.device) -> "Predictor":
+        """Ask a model that is in memory already; it must be on `device`."""
+        predictor = cls.__new__(cls)
+        predictor._set(loaded, device)
+        return predictor
+
+    def _set(self, loaded: LoadedModel, device: torch.device) -> None:
+        self.model = loaded.model
+        self.classes = loaded.classes
+        self.model_name = loaded.name
+        self.class_threshold = loaded.config.class_threshold
+        self.device = device
+
+    @property
+    def device_name(self) -> str:
+        """What the model runs on, for a person to read."""
+        if self.device.type == "cuda":
+            return f"cuda ({torch.cuda.get_device_name(self.device)})"
+        if self.device.type == "cpu":
+            return f"cpu, {torch.get_num_threads()} threads"
+        return str(self.device)
+
+    @torch.inference_mode()
+    def predict(
+        self, frames: Sequence[NDArray[np.uint8]], log_mel: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Find what sounds in a clip.
+
+        Args:
+            frames: T pictures of one size, ``(H, W, 3)``, RGB.
+            log_mel: one VGGish example for each frame, ``(T, 96, 64)``.
+
+        Returns:
+            Class probabilities ``(T, L + 1, h, w)`` in [0, 1], index 0 the background; they cover
+            the frame, at a quarter of the resolution that the network sees.
+        """
+        height, width = frame_size(frames[0].shape[:2], LONGEST_SIDE)
+        pictures = pad_to_stride(
+            np.stack([normalise(fit_frame(frame, (height, width))) for frame in frames])
+        )
+        valid = None
+        if pictures.shape[1:3] != (height, width):
+            valid = torch.zeros((1, *pictures.shape[1:3]), dtype=torch.bool, device=self.device)
+            valid[:, :height, :width] = True
+        output = self.model(
+            torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2)[None],
+            torch.from_numpy(log_mel).to(self.device)[None, :, None],
+            valid,
+        )
+        probs = class_probs(output, self.class_threshold)[0]
+        return probs[..., : height // CELL, : width // CELL].cpu().numpy()

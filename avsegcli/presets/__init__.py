@@ -1,0 +1,1 @@
+"""Settings of the named models: only what differs from the defaults of `config.py`."""

@@ -1,0 +1,150 @@
+"""What the trainer draws its batches from: a parts folder, or a data set on disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from avsegcli.config import DataConfig
+from avsegcli.datasets.avsbench import AvsBench
+from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
+from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.compose import ComposedDataset, Composer
+from avsegcli.datasets.parts import Parts
+from avsegcli.errors import DataError
+
+VALIDATION_CLIPS = 100  # composed for validation; a data set on disk has its own
+# Height and width of composed frames, as parts of the longest side, and how often.
+FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
+FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
+
+
+class TrainingData(Protocol):
+    """Batches without end, the same for the same seed wherever one begins."""
+
+    classes: tuple[str, ...]
+    batches_per_epoch: int
+
+    def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 0, but for the first `skip`."""
+
+
+class StoredData:
+    """A data set on disk, in a new order each epoch."""
+
+    def __init__(self, clips: ClipDataset, config: DataConfig, seed: int) -> None:
+        self.classes = clips.classes
+        self.clips, self.config, self.seed = clips, config, seed
+        self.batches_per_epoch = len(clips) // config.batch_size
+        if not self.batches_per_epoch:
+            raise DataError(
+                f"{len(clips)} clips are fewer than one batch of {config.batch_size}",
+                "lower it with --set data.batch_size=1",
+            )
+
+    def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch; frames of different sizes are padded."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.clips))
+        size = self.config.batch_size
+        indices = order[: self.batches_per_epoch * size].reshape(-1, size)[skip:].tolist()
+        yield from _load(_Samples(self.clips, self.config.size), indices, self.config)
+
+
+class ComposedData:
+    """Clips composed of parts as they are asked for, new ones in each epoch.
+
+    All frames of a batch have one shape, so that no time goes into padding.
+    """
+
+    def __init__(self, parts: Parts, config: DataConfig, seed: int) -> None:
+        self.classes = parts.classes
+        self.parts, self.config, self.seed = parts, config, seed
+        self.batches_per_epoch = config.clips_per_epoch // config.batch_size
+        self.shapes = [
+            ComposedDataset(
+                Composer(
+                    parts,
+                    task="semantic",
+                    num_frames=config.num_frames,
+                    size=(round(height * config.size), round(width * config.size)),
+                ),
+                seed,
+                2**62,
+            )
+            for height, width in FRAME_SHAPES
+        ]
+
+    def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
+        rng = np.random.default_rng((self.seed, epoch))
+        shapes = rng.choice(len(FRAME_SHAPES), self.batches_per_epoch, p=FRAME_SHARES)
+        size = self.config.batch_size
+        first = epoch * self.batches_per_epoch
+        indices = [
+            [(int(shape), index) for index in range((first + b) * size, (first + b + 1) * size)]
+            for b, shape in enumerate(shapes)
+        ]
+        yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
+
+
+class _Samples(Dataset[Sample]):
+    def __init__(self, clips: ClipDataset, size: int) -> None:
+        self.clips, self.size = clips, size
+
+    def __getitem__(self, index: int) -> Sample:
+        return make_sample(self.clips[index], len(self.clips.classes) - 1, self.size)
+
+
+class _ShapedSamples(Dataset[Sample]):
+    def __init__(self, shapes: list[ComposedDataset], size: int) -> None:
+        self.shapes = [_Samples(clips, size) for clips in shapes]
+
+    def __getitem__(self, index: tuple[int, int]) -> Sample:
+        shape, clip = index
+        return self.shapes[shape][clip]
+
+
+def _one_thread(_worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _load(samples: Dataset[Sample], indices: object, config: DataConfig) -> Iterator[Batch]:
+    yield from DataLoader(
+        samples,
+        batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
+        num_workers=config.workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if config.workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def open_training(root: Path, config: DataConfig, seed: int) -> tuple[TrainingData, ClipDataset]:
+    """Open what lies at `root` to train on and to validate on.
+
+    Args:
+        root: a parts folder, of which clips are composed as they are asked for, or a data set in
+            the layout of AVSBench-semantic with the splits train and val.
+        config: what a training step sees.
+        seed: of the composed clips and of the order of stored ones.
+
+    Raises:
+        DataError: if it is neither, or a split is missing.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {root}", "name a parts folder or a data set with --data")
+    if not ((root / "objects").is_dir() or (root / "scenes").is_dir()):
+        return StoredData(AvsBench(root, "train"), config, seed), AvsBench(root, "val")
+    held_out = Composer(
+        Parts(root, "val"), task="semantic", num_frames=5, size=config.size, aspect="mixed"
+    )
+    val = ComposedDataset(held_out, seed, VALIDATION_CLIPS)
+    parts = Parts(root, "train")
+    parts.preload()
+    return ComposedData(parts, config, seed), val

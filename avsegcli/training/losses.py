@@ -1,0 +1,122 @@
+"""The losses of the paper, Eq. 8-10, and two of ours that composed clips allow."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avsegcli.config import LossConfig
+from avsegcli.datasets.batch import Batch
+from avsegcli.datasets.clip import IGNORE
+from avsegcli.model.mask_decoder import Predictions
+from avsegcli.model.qsd import QSDOutput
+from avsegcli.training.distances import box_distances, focal, mask_distances
+from avsegcli.training.matcher import Match, match
+
+
+def segmentation_losses(
+    predictions: Predictions, batch: Batch, found: Match, weights: LossConfig
+) -> dict[str, Tensor]:
+    """Compute the terms of Eq. 10 for one decoder layer.
+
+    A matched query should say its object's class, box and mask where the object sounds; elsewhere,
+    and for queries without an object, no class. Frames without annotation take no part.
+
+    Args:
+        predictions: leading axes ``(B, T)``.
+        batch: the truth.
+        found: the assignment of these predictions.
+        weights: of the terms.
+
+    Returns:
+        Weighted terms, each a mean over the (object, frame) pairs of the batch.
+    """
+    annotated = torch.stack([t.annotated for t in batch.targets])  # (B, T)
+    class_logits = predictions.class_logits.float()
+    class_target = torch.zeros_like(class_logits)
+    zero = class_logits.sum() * 0
+    rows: list[tuple[Tensor, ...]] = []  # (logits, masks, known, boxes, target boxes)
+    for b, q, m in zip(*(x.tolist() for x in found), strict=True):
+        target = batch.targets[b]
+        t = target.active[m].nonzero()[:, 0]
+        class_target[b, t, q, target.labels[m]] = 1.0
+        rows.append(
+            (
+                predictions.mask_logits[b, t, q].float(),
+                target.masks[m, t],
+                target.known[t],
+                predictions.boxes[b, t, q].float(),
+                target.boxes[m, t],
+            )
+        )
+    count = class_target.sum().clamp(min=1.0)
+    loss_classes = (focal(class_logits, class_target).sum((2, 3)) * annotated).sum() / count
+    terms = {"loss_classes": weights.classes * loss_classes}
+    if rows:
+        logits, masks, known, boxes, target_boxes = (
+            torch.cat(column) for column in zip(*rows, strict=True)
+        )
+        entropy, dice = mask_distances(logits, masks, known)
+        l1, giou = box_distances(boxes, target_boxes)
+        values = (entropy.sum(), dice.sum(), l1.sum(), giou.sum())
+    else:
+        values = (zero, zero, zero, zero)
+    names = ("mask", "dice", "box", "giou")
+    for name, value in zip(names, values, strict=True):
+        terms[f"loss_{name}"] = getattr(weights, name) * value / count
+    return terms
+
+
+def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
+    """Compute the cross-entropy of the classes heard, summed over classes, mean over frames.
+
+    Ours, not the paper's: composed clips know every class in the sound, seen or not.
+
+    Args:
+        logits: ``(B, T, L)``.
+        heard: 1 heard, 0 not, -1 unknown, ``(B, T, L)``.
+    """
+    known = (heard >= 0).to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, heard.clamp(min=0), reduction="none")
+    return (entropy * known).sum() / known.amax(-1).sum().clamp(min=1.0)
+
+
+def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
+    """Compute the cross-entropy of the classes seen in each cell, whether they sound or not.
+
+    Ours, not the paper's: composed clips know every object in the picture.
+
+    Args:
+        logits: ``(B, T, L + 1, h, w)``.
+        visible: class index at stride 4, 255 unknown, uint8 ``(B, T, H / 4, W / 4)``.
+    """
+    num_classes = logits.shape[2]
+    flat = visible.flatten(0, 1)
+    known = flat != IGNORE
+    shares = F.one_hot(flat.long() * known, num_classes).permute(0, 3, 1, 2) * known[:, None]
+    shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), logits.shape[-2:])  # (M, L+1, h, w)
+    entropy = -(shares * logits.flatten(0, 1).log_softmax(1)).sum(1)
+    return entropy.sum() / shares.sum().clamp(min=1.0)
+
+
+def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:
+    """Compute every term of the training loss; their sum is what is minimised, Eq. 8.
+
+    Returns:
+        Weighted terms by name; those of earlier decoder layers end in their number.
+    """
+    final = Predictions(output.mask_logits, output.class_logits, output.boxes)
+    clips = output.boxes.shape[:2]
+    terms = segmentation_losses(final, batch, match(final, batch.targets, weights), weights)
+    if weights.auxiliary:
+        for number, layer in enumerate(output.auxiliary):
+            earlier = Predictions(*(x.unflatten(0, clips) for x in layer))
+            found = match(earlier, batch.targets, weights)
+            for name, value in segmentation_losses(earlier, batch, found, weights).items():
+                terms[f"{name}_{number}"] = value
+    terms["loss_quantization"] = weights.quantization * output.loss_commit
+    if weights.heard:
+        terms["loss_heard"] = weights.heard * heard_loss(output.heard_logits.float(), batch.heard)
+    if weights.visible:
+        visible = visible_loss(output.visible_logits.float(), batch.visible)
+        terms["loss_visible"] = weights.visible * visible
+    return terms
