@@ -29,7 +29,7 @@ class ModelConfig:
     num_tokens: int = 5  # N, semantic tokens and queries
     codebook_size: int = 128  # K
     codebook_ema: bool = True  # False: gradient form of Eq. 9
-    pyramid_dim: int = 256
+    pyramid_dim: int = 128  # at stride 4; coarser levels have D
     mask_channels: int = 8
     separable_pyramid: bool = False
     decomposition: bool = True  # Table 2: rows 1 (all four off), 3, 4, 5, 6 (all four on)
@@ -122,7 +122,10 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
             continue
         default = getattr(kind(), key)
         if is_dataclass(default):
-            arguments[key] = _build(type(default), value, f"{prefix}{key}.", problems)
+            if isinstance(value, dict):
+                arguments[key] = _build(type(default), value, f"{prefix}{key}.", problems)
+            else:
+                problems.append(f"'{prefix}{key}' is a table of settings, not {value!r}")
         elif isinstance(default, tuple):
             arguments[key] = tuple(value)
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):

@@ -170,7 +170,10 @@ def crop_scene(photo: Image, left: float, top: float, width: float) -> Image:
     scale = SCENE[0] / width
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]], np.float32)
     shrunk = cv2.GaussianBlur(photo, (0, 0), 0.45 / scale) if scale < 1 else photo
-    return cv2.warpAffine(shrunk, matrix, SCENE, flags=cv2.INTER_CUBIC, borderMode=2).clip(0, 1)
+    scene = cv2.warpAffine(
+        shrunk, matrix, SCENE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    return scene.clip(0, 1)
 
 
 @dataclass(frozen=True)
@@ -218,9 +221,8 @@ def place_stamp(stamp: Image, prop: Prop, frame: int, flat: bool = False) -> Ima
     level = 0.0 if prop.level is None else float(prop.level[frame])
     turn = np.deg2rad(prop.angle + prop.sway[0] * level * (-1 if prop.flip else 1))
     stretch = scale * (1 + prop.sway[1] * level / (scale * height))
-    axes = np.array(
-        [[np.cos(turn) * scale, np.sin(turn) * stretch], [-np.sin(turn) * scale, np.cos(turn) * stretch]]
-    )
+    cos, sin = np.cos(turn), np.sin(turn)
+    axes = np.array([[cos * scale, sin * stretch], [-sin * scale, cos * stretch]])
     if flat:
         lean, squash, _, _ = prop.shadow
         axes = np.array([[1.0, -lean], [0.0, squash]]) @ axes
@@ -271,7 +273,9 @@ def apply_nods(scene: Image, nods: list[Nod], frame: int) -> Image:
     return cv2.remap(scene, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def film(scene: Image, second: float, length_s: int, zoom: Point, grain: float, seed: int) -> NDArray[np.uint8]:
+def film(
+    scene: Image, second: float, length_s: int, zoom: Point, grain: float, seed: int
+) -> NDArray[np.uint8]:
     """Take one frame: a hand-held camera that slowly zooms, a little vignette, sensor grain.
 
     Args:
@@ -280,18 +284,25 @@ def film(scene: Image, second: float, length_s: int, zoom: Point, grain: float, 
         length_s: length of the clip, s.
         zoom: of the first and the last frame; 1 shows the scene's full width.
         grain: standard deviation of the noise, grey levels of 255.
-        seed: of the noise of this frame and the way of the hand.
+        seed: of the noise.
 
     Returns:
         ``(360, 640, 3)`` uint8 RGB.
     """
     ease = 0.5 - 0.5 * np.cos(np.pi * second / length_s)
     scale = 2 * WIDTH / SCENE[0] * (zoom[0] + (zoom[1] - zoom[0]) * ease)
-    sway = [np.sin(2 * np.pi * second * f + p) for f, p in ((0.13, 0.4), (0.31, 2.0), (0.17, 1.1), (0.37, 0.2))]
+    waves = ((0.13, 0.4), (0.31, 2.0), (0.17, 1.1), (0.37, 0.2))  # Hz and phase of the hand
+    sway = [np.sin(2 * np.pi * second * rate + phase) for rate, phase in waves]
     spare = np.array([SCENE[0] - 2 * WIDTH / scale, SCENE[1] - 2 * HEIGHT / scale]) / 2
     offset = spare * (1 + 0.35 * np.array([sway[0] + 0.4 * sway[1], sway[2] + 0.4 * sway[3]]))
     matrix = np.array([[scale, 0, -offset[0] * scale], [0, scale, -offset[1] * scale]])
-    large = cv2.warpAffine(scene, matrix, (2 * WIDTH, 2 * HEIGHT), flags=cv2.INTER_LINEAR, borderMode=2)
+    large = cv2.warpAffine(
+        scene,
+        matrix,
+        (2 * WIDTH, 2 * HEIGHT),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
     picture = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     x, y = np.meshgrid(np.linspace(-1, 1, WIDTH), np.linspace(-1, 1, HEIGHT))
     picture *= (1 - 0.07 * (x**2 + y**2))[..., None].astype(np.float32)
@@ -322,26 +333,27 @@ def write_clip(path: Path, frames: list[NDArray[np.uint8]], track: Wave) -> None
 
 
 def blackbird_song(root: Path) -> list[Wave]:
-    """Four phrases of one song, 1.0, 0.8, 0.5 and 0.5 s long."""
+    """Three phrases of one song, 1.0, 0.8 and 0.6 s long."""
     song = root / STAMPS / "animals/birds/blackbird.ogg"
-    cuts = ((1.70, 2.70), (0.20, 1.00), (3.73, 4.22), (4.98, 5.48))
-    return [load_sound(song, *cut) for cut in cuts]
+    return [load_sound(song, *cut) for cut in ((1.7, 2.7), (0.2, 1.0), (7.2, 7.8))]
 
 
 def dogs_and_blackbird(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
     """Two dogs bark, then a blackbird on a rope sings, then nobody, then all."""
     length_s = 8
-    bark = load_sound(root / STAMPS / "animals/mammals/dogs/dog.ogg")
-    upper = [(0.05, 0.8, bark), (5.05, 0.7, bark)]
-    lower = [(1.05, 0.8, pitched(bark, 1.12)), (6.1, 0.7, pitched(bark, 1.12))]
-    trill, call, chirp, whistle = blackbird_song(root)
+    dog = root / STAMPS / "animals/mammals/dogs/dog.ogg"
+    barks, first, second = (
+        load_sound(dog, *cut) for cut in ((0.0, 0.93), (0.0, 0.42), (0.45, 0.93))
+    )
+    trill, call, chirp = blackbird_song(root)
+    upper = [(0.05, 0.8, barks), (5.03, 0.7, first)]
+    lower = [(1.05, 0.8, pitched(barks, 1.12)), (6.03, 0.7, second)]
     bird = [
         (2.0, 0.6, trill),
         (3.1, 0.6, call),
-        (5.1, 0.6, call),
-        (6.0, 0.6, trill),
-        (7.1, 0.6, chirp),
-        (7.45, 0.6, whistle),
+        (5.4, 0.7, chirp),
+        (6.45, 0.7, chirp),
+        (7.15, 0.7, call),
     ]
 
     photo = load_rgb(root / LOMIRI / "friends_by_Aitzol_Berasategi.jpg")
@@ -368,18 +380,15 @@ def dogs_and_blackbird(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
 def djembe_and_guitar(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
     """A djembe, then a guitar, then both, then a voice from off screen."""
     length_s = 8
-    low, high, slap = 64, 63, 62  # congas of the drum channel
-    steps = [low, slap, high, high, low, slap, high, slap]
-    beat = [
-        Note(i * 0.24, 0.2, key, 118 if i % 4 == 0 else 90 + 6 * (i % 3)) for i, key in enumerate(steps)
-    ]
-    keys = [52, 59, 64, 67, 71, 67, 64, 59, 57, 64, 69, 72, 76, 72, 69, 64]
-    melody = [Note(i * 0.12, 0.5, key, 104 if i % 4 == 0 else 84) for i, key in enumerate(keys)]
+    drums = [41, 45, 48, 45, 41, 45, 48, 50, 41, 45, 48, 45]  # toms, low to high
+    beat = [Note(i * 0.16, 0.15, key, 96 if i % 4 else 118) for i, key in enumerate(drums)]
+    keys = [40, 47, 52, 55, 59, 55, 52, 47, 45, 52, 57, 60, 64, 60, 57, 52]  # E minor, A minor
+    melody = [Note(i * 0.12, 0.5, key, 96 if i % 4 else 110) for i, key in enumerate(keys)]
     drum_sound = render_notes(root, beat, 1.95, drums=True)
     guitar_sound = render_notes(root, melody, 1.97, program=24)
     voice = speak("And now you only hear my voice.")
-    drum = [(0.02, 0.9, drum_sound), (4.02, 0.8, drum_sound)]
-    guitar = [(2.02, 0.8, guitar_sound), (4.02, 0.7, guitar_sound)]
+    drum = [(0.02, 0.9, drum_sound), (4.02, 0.9, drum_sound)]
+    guitar = [(2.02, 0.8, guitar_sound), (4.02, 0.6, guitar_sound)]
 
     photo = load_rgb(root / LOMIRI / "Wine_by_Jakkub_Mede.jpg")
     wide = cv2.copyMakeBorder(photo, 0, 0, 0, 500, cv2.BORDER_REFLECT)  # more floor on the right
@@ -392,7 +401,8 @@ def djembe_and_guitar(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
     stamp = load_stamp(root, prop)
     scene = add_prop(scene, stamp, prop, 0)
     frames = [
-        film(scene, frame / FPS, length_s, (1.1, 1.03), 2.4, seed=2) for frame in range(length_s * FPS)
+        film(scene, frame / FPS, length_s, (1.07, 1.02), 2.4, seed=2)
+        for frame in range(length_s * FPS)
     ]
     return frames, mix(drum + guitar + [(6.15, 0.8, voice)], length_s, seed=2, room=0.2)
 
@@ -400,9 +410,8 @@ def djembe_and_guitar(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
 def blackbird_and_squirrel(root: Path) -> tuple[list[NDArray[np.uint8]], Wave]:
     """A blackbird sings with pauses; the squirrel beside it is silent."""
     length_s = 6
-    trill, call, chirp, whistle = blackbird_song(root)
-    bird = [(0.1, 0.8, call), (2.0, 0.8, trill), (3.1, 0.8, call), (5.1, 0.8, chirp)]
-    bird.append((5.45, 0.8, whistle))
+    trill, call, chirp = blackbird_song(root)
+    bird = [(0.1, 0.8, call), (2.0, 0.8, trill), (3.1, 0.8, call), (5.15, 0.8, chirp)]
 
     scene = crop_scene(load_rgb(root / TEMPLATES / "mossy_log.jpg"), 0, 20, 960)
     singer = Prop(
@@ -430,7 +439,9 @@ CLIPS = (dogs_and_blackbird, djembe_and_guitar, blackbird_and_squirrel)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent, help="folder to write to"
+    )
     parser.add_argument(
         "--root", type=Path, default=Path("/"), help="folder that the packages are unpacked in"
     )

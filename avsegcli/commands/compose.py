@@ -76,7 +76,7 @@ def compose(
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("clips", total=None)
-        write_avss(
+        count = write_avss(
             parts,
             output,
             task=task.value,
@@ -87,6 +87,6 @@ def compose(
             size=size,
             jobs=jobs or os.cpu_count() or 1,
             force=force,
-            on_clip=lambda: progress.advance(bar),
+            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    typer.echo(f"{output}: {clips} clips of each split ({', '.join(splits)})")
+    typer.echo(f"{output}: {count} clips")

@@ -17,7 +17,7 @@ import json
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
@@ -30,14 +30,17 @@ import soundfile
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE
-from avsegcli.datasets.compose import Composer, Composition, Task, clip_name
+from avsegcli.datasets.compose import Composer, Composition, clip_name
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import Parts, splits_of
 from avsegcli.errors import DataError, MediaError
 
 TABLE = "metadata.csv"
 JPEG_QUALITY = 95
+
+_Key = tuple[str, int]  # split and index of a clip
 
 
 class _Order(NamedTuple):
@@ -63,8 +66,8 @@ def write_avss(
     size: int = 320,
     jobs: int = 1,
     force: bool = False,
-    on_clip: Callable[[], None] | None = None,
-) -> None:
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
     """Compose clips out of parts and write them as a data set.
 
     The same arguments give the same bytes, whatever the number of processes. The data set appears
@@ -82,7 +85,10 @@ def write_avss(
         jobs: number of processes. With more than one, a script must call this under
             ``if __name__ == "__main__"``.
         force: replace an older data set at `out`.
-        on_clip: called after each clip.
+        on_progress: called with the number of clips that are done, and of all.
+
+    Returns:
+        The number of clips.
 
     Raises:
         DataError: if the parts do not suffice, or `out` is in the way.
@@ -92,25 +98,29 @@ def write_avss(
     _refuse_if_in_the_way(out, force)
     if "all" in splits:
         splits = splits_of(parts_root)
-    classes = [_composer(parts_root, split, task, num_frames, size).classes for split in splits]
-    if not classes:
+    if not splits:
         raise DataError(f"{parts_root}: no sounds in any split", "fill sounds/<class>/")
     label = "v1m" if num_frames <= 5 else "v2"
     out.parent.mkdir(parents=True, exist_ok=True)
     partial_out = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         order = _Order(parts_root, task, num_frames, size, seed, partial_out / label)
-        _write_clips(order, [(split, i) for split in splits for i in range(clips)], jobs, on_clip)
-        _write_table(partial_out / TABLE, seed, splits, clips, label)
-        indices = {name: index for index, name in enumerate(classes[0], start=1)}
+        composers = [_composer(order, split) for split in splits]  # what is wrong shows at once
+        todo = [(split, index) for split in splits for index in range(clips)]
+        for done, _ in enumerate(_write_clips(order, todo, jobs), start=1):
+            if on_progress:
+                on_progress(done, len(todo))
+        _write_table(partial_out / TABLE, seed, todo, label)
+        indices = {name: index for index, name in enumerate(composers[0].classes, start=1)}
         (partial_out / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
         partial_out.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
         partial_out.rename(out)
-    except BaseException:
+    finally:
         shutil.rmtree(partial_out, ignore_errors=True)
-        raise
+        _composer.cache_clear()
+    return len(todo)
 
 
 def _refuse_if_in_the_way(out: Path, force: bool) -> None:
@@ -126,24 +136,15 @@ def _refuse_if_in_the_way(out: Path, force: bool) -> None:
         raise DataError(f"{out} holds a data set already", "--force replaces it")
 
 
-def _write_clips(
-    order: _Order,
-    clips: Sequence[tuple[str, int]],
-    jobs: int,
-    on_clip: Callable[[], None] | None,
-) -> None:
+def _write_clips(order: _Order, todo: Sequence[_Key], jobs: int) -> Iterator[None]:
+    """Write clips, and yield after each."""
     write = partial(_write_clip, order)
     if jobs == 1:
-        for clip in clips:
-            write(clip)
-            if on_clip:
-                on_clip()
+        yield from map(write, todo)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
         try:
-            for _ in pool.map(write, clips, chunksize=4):
-                if on_clip:
-                    on_clip()
+            yield from pool.map(write, todo, chunksize=4)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -156,16 +157,16 @@ def _start_worker() -> None:
 
 
 @cache
-def _composer(parts_root: Path, split: str, task: Task, num_frames: int, size: int) -> Composer:
+def _composer(order: _Order, split: str) -> Composer:
     """One composer for each process and split, so that parts are decoded once."""
-    parts = Parts(parts_root, split)
-    return Composer(parts, task=task, num_frames=num_frames, size=size, aspect="mixed")
+    parts = Parts(order.parts_root, split)
+    num_frames, size = order.num_frames, order.size
+    return Composer(parts, task=order.task, num_frames=num_frames, size=size, aspect="mixed")
 
 
-def _write_clip(order: _Order, clip: tuple[str, int]) -> None:
-    split, index = clip
-    composer = _composer(order.parts_root, split, order.task, order.num_frames, order.size)
-    composition = composer.compose(order.seed, index)
+def _write_clip(order: _Order, key: _Key) -> None:
+    split, index = key
+    composition = _composer(order, split).compose(order.seed, index)
     folder = order.folder / composition.clip.name
     try:
         _write_composition(folder, composition)
@@ -197,9 +198,8 @@ def _write_picture(path: Path, picture: NDArray[np.uint8], options: Sequence[int
     path.write_bytes(coded.tobytes())
 
 
-def _write_table(path: Path, seed: int, splits: Sequence[str], clips: int, label: str) -> None:
+def _write_table(path: Path, seed: int, todo: Sequence[_Key], label: str) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["uid", "split", "label"])
-        for split in splits:
-            table.writerows([clip_name(split, seed, i), split, label] for i in range(clips))
+        table.writerows([clip_name(split, seed, index), split, label] for split, index in todo)

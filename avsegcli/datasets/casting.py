@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from avsegcli.datasets.composition import (
     CompositionSettings,
@@ -25,7 +24,7 @@ Task = Literal["single", "multi", "semantic"]
 class Cast:
     """The files a clip is made of; classes by index."""
 
-    photo: Path | None = None  # a scene, or the background of pasted objects
+    photo: Path = Path()  # a scene, or the background of pasted objects
     focus: int = 0  # class of the scene that the camera keeps in view; 0: no scene
     scene_classes: tuple[int, ...] = ()
     objects: list[tuple[int, Path]] = field(default_factory=list)  # pasted; 0: a silent thing
@@ -52,45 +51,43 @@ class Casting:
 
     def __init__(self, parts: Parts, task: Task, settings: CompositionSettings) -> None:
         self.parts, self.task, self.settings = parts, task, settings
-        pasted = set(parts.objects) if parts.backgrounds else set()
-        self._pasted = sorted(pasted)
-        self._pasted_sounding = sorted(pasted & set(parts.sounds))
+        self._pasted = sorted(parts.objects)
+        self._pasted_sounding = sorted(set(parts.objects) & set(parts.sounds))
         self._scenes_sounding = sorted(set(parts.scenes) & set(parts.sounds))
         if task == "multi" and len(self._pasted_sounding) < 2:
             raise DataError(
                 f"{parts.root}: task multi needs two classes with cutouts and sounds "
                 f"in split '{parts.split}'",
-                "add cutouts, sounds and backgrounds",
+                "add some to objects/<class>/ and sounds/<class>/",
             )
 
-    def _draw_cast(self, rng: Generator) -> _Cast:
-        settings, cast = self.settings, _Cast()
+    def draw(self, rng: Generator) -> Cast:
+        """Draw who is seen and who is heard in one clip."""
+        settings, parts, cast = self.settings, self.parts, Cast()
         num_sounding, num_off_screen = self._draw_counts(rng)
-        num_silent = int(rng.choice(len(settings.num_silent), p=_shares(settings.num_silent)))
+        num_silent = _draw_count(rng, settings.num_silent)
 
-        scene_wanted = rng.random() < settings.scene or not self._pasted
-        if scene_wanted and (self._scenes_sounding if num_sounding else self.parts.scenes):
-            self._cast_scene(rng, cast, num_sounding)
-            more = not self._pasted or rng.random() >= settings.pasted_on_scene
-            if self.task != "multi":
-                num_sounding = num_sounding and len(cast.sounding)
-                num_silent = 0 if more else 1
-        free = [i for i in self._pasted_sounding if i not in self._scene_classes(cast)]
-        missing = min(max(num_sounding - len(cast.sounding), 0), len(free))
-        chosen = rng.choice(free, missing, replace=False).tolist() if missing else []
-        cast.sounding |= set(chosen)
-        for index in chosen:
-            cast.objects.append((index, self._pick(rng, self.parts.objects[index])))
-        if chosen and rng.random() < settings.twin:
-            cast.objects.append((chosen[0], self._pick(rng, self.parts.objects[chosen[0]])))
-        nothing = not cast.objects and cast.scene is None
-        if nothing and num_silent == 0 and rng.random() >= settings.empty:
-            num_silent = 1
-        room = settings.max_objects - len(cast.objects) - (cast.scene is not None)
+        pasteable = self._pasted_sounding if num_sounding else parts.objects
+        must_be_scene = not parts.backgrounds or not pasteable
+        scenes = self._scenes_sounding if num_sounding else sorted(parts.scenes)
+        if scenes and (must_be_scene or rng.random() < settings.scene):
+            self._cast_scene(rng, cast, scenes, sounding=num_sounding > 0)
+            if self.task != "multi":  # whose other classes are pasted in front, however many
+                num_sounding = 0
+                num_silent = int(rng.random() < settings.pasted_on_scene)
+        else:
+            cast.photo = _pick(rng, parts.backgrounds)
+        self._cast_sounding(rng, cast, num_sounding - len(cast.sounding))
+        nothing = not cast.objects and not cast.scene_classes
+        if nothing and num_silent == 0:
+            num_silent = int(rng.random() >= settings.empty)
+        room = settings.max_objects - len(cast.objects) - bool(cast.scene_classes)
         for _ in range(min(num_silent, room)):
             self._cast_silent(rng, cast)
-        self._cast_off_screen(rng, cast, num_off_screen)
         rng.shuffle(cast.objects)
+        heard = cast.sounding | self._draw_off_screen(rng, cast, num_off_screen)
+        cast.sounds = {index: _pick(rng, parts.sounds[index]) for index in sorted(heard)}
+        self._cast_noise(rng, cast)
         return cast
 
     def _draw_counts(self, rng: Generator) -> tuple[int, int]:
@@ -99,60 +96,76 @@ class Casting:
         if self.task == "single":
             return 1, 0
         if self.task == "multi":
-            shares = _shares(settings.num_sounding_multi)
-            return 2 + int(rng.choice(len(shares), p=shares)), 0
+            return 2 + _draw_count(rng, settings.num_sounding_multi), 0
         situation = rng.random()
         if situation < settings.silent_clip:
             return 0, 0
         if situation < settings.silent_clip + settings.off_screen_clip:
             return 0, 1
-        shares = _shares(settings.num_sounding)
         extra = rng.random() < settings.off_screen_extra
-        return 1 + int(rng.choice(len(shares), p=shares)), int(extra)
+        return 1 + _draw_count(rng, settings.num_sounding), int(extra)
 
-    def _scene_classes(self, cast: _Cast) -> tuple[int, ...]:
-        return self.parts.scene_classes[cast.scene] if cast.scene else ()
-
-    def _cast_scene(self, rng: Generator, cast: _Cast, num_sounding: int) -> None:
-        """Choose a class, the rarer the likelier than by its share, then a photo that shows it."""
+    def _cast_scene(
+        self, rng: Generator, cast: Cast, classes: Sequence[int], *, sounding: bool
+    ) -> None:
+        """Choose a class, frequent ones less often than by their share, and a photo of it."""
         scenes = self.parts.scenes
-        candidates = self._scenes_sounding if num_sounding else sorted(scenes)
-        shares = _shares([len(scenes[i]) ** 0.5 for i in candidates])
-        cast.focus = int(rng.choice(candidates, p=shares))
-        cast.scene = self._pick(rng, scenes[cast.focus])
-        if not num_sounding:
+        weights = np.sqrt([len(scenes[index]) for index in classes])
+        cast.focus = int(rng.choice(classes, p=weights / weights.sum()))
+        cast.photo = _pick(rng, scenes[cast.focus])
+        cast.scene_classes = self.parts.scene_classes[cast.photo]
+        if not sounding:
             return
         cast.sounding.add(cast.focus)
-        for other in self._scene_classes(cast):
-            if self.task == "semantic" and other != cast.focus and other in self.parts.sounds:
-                if rng.random() < self.settings.scene_class_sounds:
-                    cast.sounding.add(other)
+        for other in cast.scene_classes:
+            joins = rng.random() < self.settings.scene_class_sounds
+            if joins and self.task == "semantic" and other in self.parts.sounds:
+                cast.sounding.add(other)
 
-    def _cast_silent(self, rng: Generator, cast: _Cast) -> None:
+    def _cast_sounding(self, rng: Generator, cast: Cast, wanted: int) -> None:
+        """Add objects of classes that sound."""
+        free = [index for index in self._pasted_sounding if index not in cast.scene_classes]
+        number = min(max(wanted, 0), len(free))
+        chosen = [int(index) for index in rng.choice(free, number, replace=False)] if free else []
+        cast.sounding |= set(chosen)
+        if chosen and rng.random() < self.settings.twin:
+            chosen.append(chosen[0])
+        cast.objects += [(index, _pick(rng, self.parts.objects[index])) for index in chosen]
+
+    def _cast_silent(self, rng: Generator, cast: Cast) -> None:
         """Add an object that makes no sound: a thing, or one of a class that does not sound."""
-        avoid = things_to_avoid(self._names(sorted(cast.sounding)))
-        things = [name for name in self.parts.things if name not in avoid]
-        known = [i for i in self._pasted if i not in cast.sounding]
+        parts = self.parts
+        avoid = things_to_avoid(parts.names(cast.sounding))
+        things = [name for name in parts.things if name not in avoid]
+        known = [index for index in self._pasted if index not in cast.sounding]
         if things and (not known or rng.random() < self.settings.silent_thing):
-            cast.objects.append((0, self._pick(rng, self.parts.things[str(rng.choice(things))])))
+            cast.objects.append((0, _pick(rng, parts.things[str(rng.choice(things))])))
         elif known:
             index = int(rng.choice(known))
-            cast.objects.append((index, self._pick(rng, self.parts.objects[index])))
+            cast.objects.append((index, _pick(rng, parts.objects[index])))
 
-    def _cast_off_screen(self, rng: Generator, cast: _Cast, wanted: int) -> None:
-        seen = {*self._scene_classes(cast), *(index for index, _ in cast.objects)}
-        names = self._names(sorted(seen))
+    def _draw_off_screen(self, rng: Generator, cast: Cast, wanted: int) -> set[int]:
+        """Draw a class that nothing in the picture could be taken for."""
+        seen = self.parts.names(cast.seen())
         things = {path.parent.name for index, path in cast.objects if index == 0}
-        candidates = [
-            i
-            for i in self.parts.sounds
-            if may_sound_off_screen(self.classes[i], names)
-            and not things & things_to_avoid([self.classes[i]])
+        free = [
+            index
+            for index in self.parts.sounds
+            if may_sound_off_screen(self.parts.classes[index], seen)
+            and things.isdisjoint(things_to_avoid(self.parts.names([index])))
         ]
-        if wanted and candidates:
-            cast.off_screen.add(int(rng.choice(candidates)))
+        return {int(rng.choice(free))} if wanted and free else set()
 
-    @staticmethod
-    def _pick(rng: Generator, files: Sequence[Path]) -> Path:
-        return files[int(rng.integers(len(files)))]
+    def _cast_noise(self, rng: Generator, cast: Cast) -> None:
+        seen, noises = self.parts.names(cast.seen()), self.parts.noises
+        kinds = [kind for kind in noises if noise_may_go_with(kind, seen)]
+        if kinds and rng.random() < self.settings.background_noise:
+            cast.noise = _pick(rng, noises[str(rng.choice(kinds))])
 
+
+def _pick(rng: Generator, files: Sequence[Path]) -> Path:
+    return files[int(rng.integers(len(files)))]
+
+
+def _draw_count(rng: Generator, shares: Sequence[float]) -> int:
+    return int(rng.choice(len(shares), p=np.asarray(shares) / np.sum(shares)))

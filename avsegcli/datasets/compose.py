@@ -4,8 +4,6 @@ A clip is cast first (who is seen, who is heard), then its picture and its sound
 is labelled in second t is what is both visible and truly heard in it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,15 +12,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from avsegcli.datasets.casting import Cast, Casting, Task
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.datasets.composition import (
-    CompositionSettings,
-    may_sound_off_screen,
-    noise_may_go_with,
-    things_to_avoid,
-)
+from avsegcli.datasets.composition import CompositionSettings
 from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.picture import (
+    REFERENCE_EDGE,
     Layer,
     Place,
     draw_camera,
@@ -34,10 +29,8 @@ from avsegcli.datasets.picture import (
     make_layer,
     paste,
 )
-from avsegcli.datasets.soundtrack import Source, Soundtrack, draw_soundtrack
-from avsegcli.errors import DataError
+from avsegcli.datasets.soundtrack import Soundtrack, Source, draw_soundtrack
 
-Task = Literal["single", "multi", "semantic"]
 ASPECTS = ((16, 9), (4, 3), (1, 1), (9, 16), (3, 4))  # width to height
 ASPECT_SHARES = (0.45, 0.25, 0.10, 0.15, 0.05)
 
@@ -89,16 +82,7 @@ class Composer:
         self.settings = settings or CompositionSettings()
         self.train = parts.split == "train"
         self.classes = parts.classes
-        pasted = set(parts.objects) if parts.backgrounds else set()
-        self._pasted = sorted(pasted)
-        self._pasted_sounding = sorted(pasted & set(parts.sounds))
-        self._scenes_sounding = sorted(set(parts.scenes) & set(parts.sounds))
-        if task == "multi" and len(self._pasted_sounding) < 2:
-            raise DataError(
-                f"{parts.root}: task multi needs two classes with cutouts and sounds "
-                f"in split '{parts.split}'",
-                "add cutouts, sounds and backgrounds",
-            )
+        self._casting = Casting(parts, task, self.settings)
 
     # ------------------------------------------------------------------------------ the whole
 
@@ -111,7 +95,7 @@ class Composer:
         """
         streams = np.random.SeedSequence([seed, index]).spawn(3)
         cast_rng, picture_rng, sound_rng = (np.random.default_rng(stream) for stream in streams)
-        cast = self._draw_cast(cast_rng)
+        cast = self._casting.draw(cast_rng)
         frames, visible, picture_record = self._draw_picture(picture_rng, cast)
         sound = self._draw_sound(sound_rng, cast)
 
@@ -133,13 +117,10 @@ class Composer:
             "size": list(frames.shape[1:3]),
             "picture": picture_record,
             "sound": self._sound_record(sound),
-            "visible": self._names(np.unique(visible).tolist()),
-            "heard": [self._names(np.flatnonzero(heard).tolist()) for heard in sound.heard],
+            "visible": self.parts.names(np.unique(visible)),
+            "heard": [self.parts.names(np.flatnonzero(heard)) for heard in sound.heard],
         }
         return Composition(clip, record)
-
-    def _names(self, indices: Sequence[int]) -> list[str]:
-        return [self.classes[i] for i in indices if i not in (0, IGNORE)]
 
     # ---------------------------------------------------------------------------- the picture
 
@@ -153,23 +134,20 @@ class Composer:
         return 2 * round(high * unit / 2), 2 * round(wide * unit / 2)
 
     def _draw_picture(
-        self, rng: Generator, cast: _Cast
+        self, rng: Generator, cast: Cast
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         settings, parts = self.settings, self.parts
         size, times = self._draw_size(rng), frame_times(self.num_frames)
-        if cast.scene is not None:
-            base = cast.scene
-            photo, mask = parts.scene(base)
-            camera = draw_camera(
-                rng, photo.shape[:2], size, times, settings, _box_of(mask == cast.focus)
-            )
+        if cast.focus:
+            photo, mask = parts.scene(cast.photo)
+            focus = _box_of(mask == cast.focus)
+            camera = draw_camera(rng, photo.shape[:2], size, times, settings, focus)
             frames, visible = film(photo, mask, camera, size)
         else:
-            base = self._pick(rng, parts.backgrounds)
-            photo = parts.photo(base)
+            photo = parts.photo(cast.photo)
             camera = draw_camera(rng, photo.shape[:2], size, times, settings)
             blurred = rng.random() < settings.background_blur
-            sigma = rng.uniform(0.5, 2.5) * min(size) / 224 if blurred else 0.0
+            sigma = rng.uniform(0.5, 2.5) * min(size) / REFERENCE_EDGE if blurred else 0.0
             frames, visible = film(photo, None, camera, size, sigma)
 
         strength = settings.strength_train if self.train else settings.strength_held_out
@@ -191,17 +169,17 @@ class Composer:
         for t in range(self.num_frames):
             frames[t] = finish(frames[t], t)
         record = {
-            "kind": "scene" if cast.scene else "pasted",
-            "file": self._relative(base),
+            "kind": "scene" if cast.focus else "pasted",
+            "file": self._relative(cast.photo),
             "camera": camera[:, :2].round(3).tolist(),
-            "scene_classes": self._names(self._scene_classes(cast)),
-            "sounding": self._names(sorted(cast.sounding)),
+            "scene_classes": self.parts.names(cast.scene_classes),
+            "sounding": self.parts.names(cast.sounding),
             "objects": object_records,
         }
         return frames, visible, record
 
     def _object_record(
-        self, class_index: int, path: Path, layer: Layer, place: Place, cast: _Cast
+        self, class_index: int, path: Path, layer: Layer, place: Place, cast: Cast
     ) -> dict[str, Any]:
         return {
             "class": self.classes[class_index] if class_index else None,
@@ -218,19 +196,12 @@ class Composer:
 
     # ------------------------------------------------------------------------------ the sound
 
-    def _draw_sound(self, rng: Generator, cast: _Cast) -> Soundtrack:
-        parts = self.parts
-        sources = []
-        for index in sorted(cast.sounding | cast.off_screen):
-            path = self._pick(rng, parts.sounds[index])
-            on_screen = index in cast.sounding
-            sources.append(Source(index, path, parts.recording(path), on_screen))
-        seen = {*self._scene_classes(cast), *(index for index, _ in cast.objects)}
-        kinds = [k for k in parts.noises if noise_may_go_with(k, self._names(sorted(seen)))]
-        noise = None
-        if kinds and rng.random() < self.settings.background_noise:
-            path = self._pick(rng, parts.noises[str(rng.choice(kinds))])
-            noise = path, parts.recording(path)
+    def _draw_sound(self, rng: Generator, cast: Cast) -> Soundtrack:
+        sources = [
+            Source(index, path, self.parts.recording(path), index in cast.sounding)
+            for index, path in cast.sounds.items()
+        ]
+        noise = (cast.noise, self.parts.recording(cast.noise)) if cast.noise else None
         return draw_soundtrack(
             rng, sources, noise, self.num_frames, len(self.classes), self.train, self.settings
         )
@@ -270,10 +241,6 @@ class ComposedDataset:
         if not 0 <= index < self.num_clips:
             raise IndexError(index)
         return self.composer.compose(self.seed, index).clip
-
-
-def _shares(weights: Sequence[float]) -> NDArray[np.float64]:
-    return np.asarray(weights) / np.sum(weights)
 
 
 def _box_of(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -36,7 +36,7 @@ class CompositionSettings:
     growth: float = 0.06  # at most; relative size a second
     tilt_deg: float = 7.0  # standard deviation
     wild_tilt: float = 0.15  # tilted by up to 40 degrees instead
-    light_match: tuple[float, float] = (0.15, 0.75)  # 1: mean colour of what is behind it
+    light_match: tuple[float, float] = (0.15, 0.65)  # 1: mean colour of what is behind it
     contrast_match: tuple[float, float] = (0.0, 0.6)
     feather: tuple[float, float] = (0.4, 1.5)  # sigma of the edge
     trim: tuple[float, float] = (0.0, 0.35)  # alpha below it is cut off, so that no halo stays
@@ -74,10 +74,9 @@ class CompositionSettings:
     narrow_band: float = 0.2  # nothing above 2.5 to 7 kHz; in train only
 
 
-_INSTRUMENTS = (
-    "accordion clarinet drum flute guitar harmonica harp marimba piano saxophone sitar trombone "
-    "trumpet tuba violin"
-).split()
+_WINDS = {"clarinet", "flute", "harmonica", "saxophone", "trombone", "trumpet", "tuba"}
+_STRINGS = {"guitar", "harp", "sitar", "violin"}
+_INSTRUMENTS = {"accordion", "drum", "marimba", "piano", *_WINDS, *_STRINGS}
 
 # Things that may well make the sound of a class: never in a clip where that class is heard.
 THINGS_SOUNDING_LIKE = {

@@ -13,7 +13,7 @@ The names of the folders are the classes, the start of a file's name is its spli
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,6 +159,10 @@ class Parts:
                 table[indices[name]] = own
         return table
 
+    def names(self, indices: Iterable[int]) -> list[str]:
+        """Name classes in the order of their indices; background and ignore have no name."""
+        return [self.classes[index] for index in sorted(indices) if index not in (0, IGNORE)]
+
     def cutout(self, path: Path) -> NDArray[np.uint8]:
         """Give a cutout as RGBA, ``(H, W, 4)``, with its colours carried on outside its edge."""
         if path not in self._decoded:
@@ -222,18 +226,17 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _read_picture(path: Path, flags: int) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8] | None = cv2.imread(str(path), flags)
+    picture = cv2.imread(str(path), flags)
     if picture is None:
         raise DataError(f"{path}: cannot be read as a picture", "replace or remove the file")
-    return picture
+    return np.asarray(picture, np.uint8)
 
 
 def _read_cutout(path: Path) -> NDArray[np.uint8]:
     bgra = _read_picture(path, cv2.IMREAD_UNCHANGED)
-    if bgra.ndim != 3 or bgra.shape[2] != 4 or bgra.dtype != np.uint8:
+    if bgra.ndim != 3 or bgra.shape[2] != 4:
         raise DataError(f"{path}: a cutout needs an alpha channel", "save it as 8-bit RGBA")
-    rgba: NDArray[np.uint8] = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA)
-    return rgba
+    return np.asarray(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
 def _read_recording(path: Path) -> NDArray[np.int16]:
@@ -260,10 +263,11 @@ def _carry_on_colours(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     solid = rgba[..., 3] > 230
     if not solid.any():
         return rgba
-    _, nearest = cv2.distanceTransformWithLabels(
+    _, numbers = cv2.distanceTransformWithLabels(
         (~solid).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )  # nearest: the 1-based number of the nearest solid pixel in reading order
+    )
+    nearest = np.asarray(numbers, np.intp) - 1  # solid pixel, counted in reading order
     whole_pixels = rgba.view(np.uint32)[..., 0]  # four bytes at once: ten times faster to gather
-    result = whole_pixels[solid].take(nearest - 1)[..., None].view(np.uint8)
+    result = whole_pixels[solid].take(nearest)[..., None].view(np.uint8)
     result[..., 3] = rgba[..., 3]
     return result

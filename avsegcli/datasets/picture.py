@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from avsegcli.datasets.composition import CompositionSettings
 
 Matrices = NDArray[np.float64]  # (T, 3, 3), from the pixels of a picture to those of the frame
+SHADOW_REACH = 0.06  # of an object's longest side
 REFERENCE_EDGE = 224  # the frame's shorter side at which sigmas hold
 
 
@@ -26,7 +27,7 @@ class Layer(NamedTuple):
 
 def frame_times(num_frames: int) -> NDArray[np.float64]:
     """Seconds from the middle of the clip at which its frames are taken, ``(T,)``."""
-    return np.arange(num_frames) + 0.5 - num_frames / 2
+    return np.arange(0.5, num_frames) - num_frames / 2
 
 
 # ---------------------------------------------------------------------------------- the camera
@@ -43,9 +44,11 @@ def draw_camera(
     """Draw a window that glides over a photo.
 
     Args:
+        rng: random source.
         photo_size: height and width.
         frame_size: height and width.
         times: of the frames, ``(T,)``.
+        settings: how clips are drawn.
         focus: box of an object to keep in view: left, top, right, bottom, in the photo's pixels.
     """
     height, width = frame_size
@@ -121,7 +124,7 @@ def film(
         small = _resized(photo, shrink)
         to_photo = np.diag([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0], 1.0])
     if blur_sigma:
-        small = cv2.GaussianBlur(small, (0, 0), blur_sigma)
+        small = _blurred(small, blur_sigma)
     for t, matrix in enumerate(camera):
         cv2.warpAffine(
             small,
@@ -146,8 +149,11 @@ def film(
 def _resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     height, width = (max(2, round(side * scale)) for side in image.shape[:2])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized: NDArray[np.uint8] = cv2.resize(image, (width, height), interpolation=how)
-    return resized
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+def _blurred(image: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
 
 
 # --------------------------------------------------------------------------------- the cutouts
@@ -258,9 +264,12 @@ def make_layer(
     """Bring a cutout to its size, soften its edge, and light it as what is behind it is lit.
 
     Args:
+        rng: random source.
         cutout: RGBA, ``(H, W, 4)``.
+        place: where it will be.
         behind: the frame that it will be pasted on, ``(H, W, 3)``.
         strength: of the random change of colour, in [0, 1].
+        settings: how clips are drawn.
 
     Returns:
         RGBA with a transparent border.
@@ -271,21 +280,18 @@ def make_layer(
         image = np.ascontiguousarray(image[:, ::-1])
     sigma = rng.uniform(*settings.feather) * unit
     margin = 2 + int(2 * sigma)
-    image = cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    image = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), "edge")
     alpha = np.ascontiguousarray(image[..., 3])
     alpha[:margin], alpha[-margin:], alpha[:, :margin], alpha[:, -margin:] = 0, 0, 0, 0
     trim = rng.uniform(*settings.trim)
-    table = np.clip((np.arange(256) / 255 - trim) / (1 - trim), 0, 1) * 255
-    alpha = cv2.LUT(cv2.GaussianBlur(alpha, (0, 0), sigma), table.astype(np.uint8))
+    trimmed = np.clip((np.arange(256) / 255 - trim) / (1 - trim), 0, 1) * 255
+    alpha = trimmed.astype(np.uint8)[_blurred(alpha, sigma)]
 
-    colours = cv2.LUT(
-        np.ascontiguousarray(image[..., :3]),
-        _light_table(rng, image, alpha, place, behind, strength, settings),
-    )
+    table = _light_table(rng, image, alpha, place, behind, strength, settings)
+    colours = cv2.LUT(np.ascontiguousarray(image[..., :3]), table)
     if rng.random() < settings.object_blur:
         colours = cv2.GaussianBlur(colours, (0, 0), rng.uniform(0.4, 1.2) * unit)
-    layer: NDArray[np.uint8] = np.dstack([colours, alpha])
-    return layer
+    return np.dstack([colours, alpha]).astype(np.uint8)
 
 
 def _light_table(
@@ -327,10 +333,10 @@ def paste(
     """Lay a cutout over a frame and over what is visible in it, both in place."""
     height, width = layer.rgba.shape[:2]
     corners = matrix[:2] @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-    limits = np.array([[frame.shape[1]], [frame.shape[0]]])
-    low = np.clip(np.floor(corners.min(axis=1, keepdims=True)), 0, limits)
-    high = np.clip(np.ceil(corners.max(axis=1, keepdims=True)), 0, limits)
-    (left, top), (right, bottom) = low.ravel().astype(int), high.ravel().astype(int)
+    reach = int(SHADOW_REACH * max(height, width)) if layer.shadow else 0
+    limits = (frame.shape[1], frame.shape[0])
+    left, top = np.clip(np.floor(corners.min(axis=1)) - reach, 0, limits).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=1)) + reach, 0, limits).astype(int)
     if right <= left or bottom <= top:
         return
     local = matrix[:2].copy()
@@ -339,14 +345,12 @@ def paste(
     region = frame[top:bottom, left:right]
     alpha = warped[..., 3]
     weight = alpha.astype(np.float32) * np.float32(1 / 255)
-    under = region
+    under = np.ascontiguousarray(region)
     if layer.shadow:
-        sigma = 0.06 * max(height, width)
-        dim = 1 - layer.shadow * cv2.blur(weight, (2 * int(sigma) + 1,) * 2)
-        under = cv2.multiply(region, cv2.merge([dim] * 3), dtype=cv2.CV_8U)
-    region[:] = cv2.blendLinear(
-        np.ascontiguousarray(warped[..., :3]), np.ascontiguousarray(under), weight, 1 - weight
-    )
+        dim = 1 - layer.shadow * cv2.blur(weight, (2 * reach + 1, 2 * reach + 1))
+        dimmed = cv2.multiply(under, cv2.merge([dim] * 3), dtype=cv2.CV_8U)
+        under = np.asarray(dimmed, np.uint8)
+    region[:] = cv2.blendLinear(np.ascontiguousarray(warped[..., :3]), under, weight, 1 - weight)
     visible[top:bottom, left:right][alpha > 127] = layer.class_index
 
 
@@ -368,17 +372,18 @@ class Finish:
         """Finish frame t, ``(H, W, 3)``."""
         height, width = frame.shape[:2]
         if self.sigma:
-            frame = cv2.GaussianBlur(frame, (0, 0), self.sigma)
+            frame = _blurred(frame, self.sigma)
         if self.shrink < 1:
-            frame = cv2.resize(_resized(frame, self.shrink), (width, height))
-        frame = cv2.LUT(cv2.transform(frame, self.colour), self.gamma)
+            small = _resized(frame, self.shrink)
+            frame = np.asarray(cv2.resize(small, (width, height)), np.uint8)
+        finished = cv2.LUT(cv2.transform(frame, self.colour), self.gamma)
         if self.noise is not None:
             shift = (t * 71) % width
-            frame = cv2.add(frame, self.noise[:, shift : shift + width], dtype=cv2.CV_8U)
+            finished = cv2.add(finished, self.noise[:, shift : shift + width], dtype=cv2.CV_8U)
         if self.quality:  # red and blue change places in the codec and back: no matter here
-            _, coded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            frame = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        return frame
+            _, coded = cv2.imencode(".jpg", finished, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+        return np.asarray(finished, np.uint8)
 
 
 def draw_finish(

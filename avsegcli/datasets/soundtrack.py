@@ -53,10 +53,13 @@ def draw_soundtrack(
     can barely be made out is made silent for it, so that the truth is exact.
 
     Args:
+        rng: random source.
+        sources: at most one of each class.
         noise: a recording to mix in, at a random signal-to-noise ratio.
         num_frames: T, the length in seconds.
         num_classes: L + 1, with the background.
         train: change speed and tone too.
+        settings: how clips are drawn.
     """
     num_samples = num_frames * SAMPLE_RATE
     gains = [rng.uniform(*settings.gain_db) for _ in sources]
@@ -134,10 +137,9 @@ def _excerpt(
     settings: CompositionSettings,
     looped: bool | None = None,
 ) -> NDArray[np.float32]:
-    """Cut a piece that starts where something sounds; too short a recording starts again or ends.
+    """Cut a piece that starts where something sounds.
 
-    Args:
-        looped: start again; drawn if None.
+    Too short a recording starts again if `looped`, and ends otherwise; None draws which.
     """
     speed = rng.uniform(*settings.playing_speed) if train else 1.0
     needed = int(num_samples * speed) + 2
@@ -210,14 +212,12 @@ def _backdrop(
 def _audible_seconds(
     voices: NDArray[np.float32], backdrop: NDArray[np.float32], loud: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Say in which second each source is heard.
+    """Say in which second each source is heard, ``(N, T)``.
 
     Args:
         voices: ``(N, S)``.
+        backdrop: what sounds beside them, ``(S,)``.
         loud: power of each source's loud parts, ``(N,)``.
-
-    Returns:
-        ``(N, T)``.
     """
     layers = np.concatenate([voices, backdrop[None]])
     blocks = np.square(layers.reshape(len(layers), -1, BLOCKS_A_SECOND, LOUDNESS_BLOCK))

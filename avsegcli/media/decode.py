@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import soxr
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_example
@@ -81,25 +81,30 @@ def best_stream(container: Any, kind: str) -> Any | None:
 
 
 class StreamDecoder:
-    """Decodes one stream to its end, past whatever is damaged."""
+    """Reads and decodes one stream to its end, past whatever is damaged."""
 
     def __init__(self, container: Any, stream: Any) -> None:
         self.damaged = 0  # packets that could not be read or decoded
         self._container = container
         self._stream = stream
 
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the decoded frames in the order of presentation."""
+    def packets(self) -> Iterator[Any]:
+        """Yield the packets of the stream, an empty one last."""
         errors = 0
         while errors < MAX_READ_ERRORS:
             try:
                 for packet in self._container.demux(self._stream):
                     errors = 0
-                    yield from self._decode(packet)
+                    yield packet
                 return
             except av.FFmpegError:
                 errors += 1
                 self.damaged += errors == 1
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the decoded frames in the order of presentation."""
+        for packet in self.packets():
+            yield from self._decode(packet)
         yield from self._decode(None)
 
     def _decode(self, packet: Any | None) -> list[Any]:
@@ -134,10 +139,8 @@ class Orientation(NamedTuple):
     def apply(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn one plane, ``(H, W)``, to ``(H, W)`` or ``(W, H)``."""
         if self.transposed:
-            plane = cv2.transpose(plane)
-        if self.flip_x or self.flip_y:
-            plane = cv2.flip(plane, -1 if self.flip_x and self.flip_y else int(self.flip_x))
-        return plane
+            plane = np.asarray(cv2.transpose(plane), np.uint8)
+        return plane[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
 
 def planes_of(frame: Any) -> list[NDArray[np.uint8]]:
@@ -186,10 +189,11 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._container = open_media(path)
-        self._stream = best_stream(self._container, "video")
-        if self._stream is None:
+        stream = best_stream(self._container, "video")
+        if stream is None:
             raise MediaError(f"{path} has no picture", "avseg needs a video with sound.")
-        self._stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO"
+        self._stream = stream
         self._decoder = StreamDecoder(self._container, self._stream)
         self._decoded = iter(self._decoder)
         first = next(self._decoded, None)
@@ -207,7 +211,6 @@ class VideoReader:
             self.sample_aspect_ratio = 1 / self.sample_aspect_ratio
         self.colorspace, self.color_trc = first.colorspace, first.color_trc
         self.color_primaries = first.color_primaries
-        stream = self._stream
         self.rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
         self.time_base = self._time_base(stream.time_base)
         self.duration = self._announced_duration()
@@ -246,20 +249,22 @@ class VideoReader:
         stored_base = self._stream.time_base
         start = start_in(self._container, stored_base)
         step = max(1, round(1 / (self.rate * self.time_base)))
-        last = -step
+        held: Any | None = None  # until the next one tells how long it is shown
         for decoded in self._pending:
-            if decoded.pts is None:
-                pts = last + step
-            else:
+            if decoded.pts is not None:
                 pts = self._on_the_beat((decoded.pts - start) * stored_base)
-            if pts <= last and last >= 0:
-                continue  # a damaged time stamp, or the same picture twice
-            frame = self._upright(decoded)
-            frame.pts, frame.time_base = pts, self.time_base
-            frame.duration = step
-            last = pts
+            else:
+                pts = 0 if held is None else held.pts + step
+            if held is not None:
+                if pts <= held.pts:
+                    continue  # a damaged time stamp, or the same picture twice
+                held.duration = pts - held.pts
+                yield held
+            held = self._upright(decoded)
+            held.pts, held.time_base, held.duration = pts, self.time_base, step
             self._end = float((pts + step) * self.time_base)
-            yield frame
+        if held is not None:
+            yield held
 
     def _on_the_beat(self, time: Fraction) -> int:
         """Undo the rounding of a container: the tick of the exact rate next to `time`."""
@@ -271,11 +276,11 @@ class VideoReader:
         return pts
 
     def _upright(self, decoded: Any) -> Any:
-        plain = decoded.format.name == "yuv420p" and decoded.color_range != 2  # 2: full range
+        plain = decoded.format.name == "yuv420p" and decoded.color_range != ColorRange.JPEG
         if not plain or (decoded.width, decoded.height) != self._stored_size:
             width, height = self._stored_size
             decoded = self._to_yuv.reformat(
-                decoded, width, height, "yuv420p", dst_color_range="MPEG"
+                decoded, width, height, "yuv420p", dst_color_range=ColorRange.MPEG
             )
         if self._orientation == Orientation():
             return decoded
@@ -299,11 +304,10 @@ class VideoReader:
             max(1, round(shown_width * scale)),
             max(1, round(frame.height * scale)),
             "rgb24",
-            src_colorspace="ITU709" if untagged_hd else None,
-            interpolation="AREA",
+            src_colorspace=Colorspace.ITU709 if untagged_hd else None,
+            interpolation=Interpolation.AREA,
         )
-        array: NDArray[np.uint8] = small.to_ndarray()
-        return array
+        return np.asarray(small.to_ndarray(), np.uint8)
 
     def problems(self) -> list[str]:
         """Say in words what was wrong with the file, as far as it has been read."""
@@ -337,9 +341,10 @@ class SoundReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._container = open_media(path)
-        self._stream = best_stream(self._container, "audio")
-        if self._stream is None:
+        stream = best_stream(self._container, "audio")
+        if stream is None:
             raise MediaError(f"{path} has no sound", "avseg needs a video with a sound track.")
+        self._stream = stream
         self._decoder = StreamDecoder(self._container, self._stream)
         self._blocks = self._resampled()
         self._held: deque[tuple[int, NDArray[np.float32]]] = deque()  # (first sample, waveform)
@@ -414,10 +419,9 @@ def mono(frame: Any) -> NDArray[np.float32]:
     samples = frame.to_ndarray()  # (channels, S) if planar, (1, S * channels) if packed
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
+    average = np.asarray(samples.mean(axis=0), np.float32)
     if samples.dtype == np.uint8:
-        return (samples.mean(axis=0, dtype=np.float32) - np.float32(128)) / np.float32(128)
-    if np.issubdtype(samples.dtype, np.integer):
-        peak = np.float32(-float(np.iinfo(samples.dtype).min))
-        return samples.mean(axis=0, dtype=np.float32) / peak
-    average: NDArray[np.float32] = samples.mean(axis=0, dtype=np.float32)
+        average = average / np.float32(128) - np.float32(1)
+    elif np.issubdtype(samples.dtype, np.integer):
+        average = average / np.float32(-float(np.iinfo(samples.dtype).min))
     return average

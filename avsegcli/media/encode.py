@@ -1,21 +1,31 @@
 """Frames and the sound of a file to a video file."""
 
+import math
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import av
+from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
-from avsegcli.media.decode import StreamDecoder, VideoReader, best_stream, open_media, start_in
+from avsegcli.media.decode import (
+    StreamDecoder,
+    VideoReader,
+    best_stream,
+    open_media,
+    start_in,
+)
 
 X264 = ("libx264", {"preset": "veryfast", "crf": "20"})
-VP9 = ("libvpx-vp9", {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"})
+VP9 = (
+    "libvpx-vp9",
+    {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
+)
 PCM = frozenset({"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_s16be"})
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  # of sound that is encoded again, else stereo
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000})
@@ -65,35 +75,56 @@ def container_of(output: Path) -> Container:
         ) from None
 
 
-@contextmanager
-def written_whole(output: Path, *, force: bool = False) -> Iterator[Path]:
-    """Give a hidden file beside `output` to write to; it becomes `output` if all goes well.
-
-    Whatever goes wrong, Ctrl-C included, nothing is left behind.
+def check_writable(output: Path, *, force: bool = False) -> None:
+    """Make sure that a file may be written.
 
     Args:
         output: the file that is wanted.
-        force: replace it if it exists.
+        force: it may replace one that exists.
 
     Raises:
-        MediaError: if it exists, or cannot be written there.
+        MediaError: if it exists, or its folder does not or may not be written to.
     """
-    output = output.resolve()  # what a link points to is replaced, not the link
+    folder = output.resolve().parent
     if output.is_dir():
         raise MediaError(f"cannot write {output}: it is a folder", "Name a file.")
     if output.exists() and not force:
         raise MediaError(f"{output} exists already", "Give --force to replace it.")
+    if not folder.is_dir():
+        raise MediaError(f"cannot write {output}: no such folder: {folder}", "Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise MediaError(f"cannot write {output}: permission denied", "Choose another folder.")
+
+
+@contextmanager
+def written_whole(output: Path) -> Iterator[Path]:
+    """Give a hidden file beside `output` to write to; it becomes `output` if all goes well.
+
+    A file of that name is replaced then. Whatever goes wrong, Ctrl-C included, nothing is left
+    behind.
+
+    Raises:
+        MediaError: if it cannot be written there.
+    """
+    output = output.resolve()  # what a link points to is replaced, not the link
     temporary = output.with_name(f".avseg-{secrets.token_hex(6)}{output.suffix}")
     try:
-        try:
+        with _told_as_cannot_write(output):
             temporary.touch(exist_ok=False)
-            yield temporary
+        yield temporary
+        with _told_as_cannot_write(output):
             temporary.replace(output)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MediaError(f"cannot write {output}: {reason.lower()}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_as_cannot_write(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        reason = (error.strerror or str(error)).lower()
+        raise MediaError(f"cannot write {output}: {reason}") from error
 
 
 class Sound:
@@ -109,9 +140,9 @@ class Sound:
 
     def __init__(self, path: Path, output: Any, container: Container) -> None:
         self._input = open_media(path)
-        source = best_stream(self._input, "audio")
+        source: Any = best_stream(self._input, "audio")
         self._start = start_in(self._input, source.time_base)
-        self._source = source
+        self._decoder = StreamDecoder(self._input, source)
         context = source.codec_context
         self.copied = context.codec.canonical_name in container.copied
         if self.copied:
@@ -137,27 +168,20 @@ class Sound:
 
     def _copy(self) -> Iterator[Any]:
         last = None
-        errors = 0
-        while errors == 0 or last is not None and errors < 16:
-            errors += 1
-            try:
-                for packet in self._input.demux(self._source):
-                    if packet.dts is None or (last is not None and packet.dts <= last):
-                        continue  # the empty packet at the end, or a damaged time stamp
-                    last = packet.dts
-                    packet.dts -= self._start
-                    if packet.pts is not None:
-                        packet.pts -= self._start
-                    packet.stream = self._stream
-                    yield packet
-                return
-            except av.FFmpegError:
-                continue
+        for packet in self._decoder.packets():
+            if packet.dts is None or (last is not None and packet.dts <= last):
+                continue  # the empty packet at the end, or a damaged time stamp
+            last = packet.dts
+            packet.dts -= self._start
+            if packet.pts is not None:
+                packet.pts -= self._start
+            packet.stream = self._stream
+            yield packet
 
     def _encode(self) -> Iterator[Any]:
         context = self._stream.codec_context
         resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
-        for frame in StreamDecoder(self._input, self._source):
+        for frame in self._decoder:
             if frame.pts is not None:
                 frame.pts -= self._start
             for resampled in resampler.resample(frame):
@@ -169,3 +193,80 @@ class Sound:
     def close(self) -> None:
         """Close the file that the sound comes from."""
         self._input.close()
+
+
+def _create(path: Path, container: Container) -> Any:
+    return av.open(f"file:{path}", "w", format=container.muxer, container_options=container.options)
+
+
+class VideoWriter:
+    """Writes the frames of one video, with the sound of a file, to another file.
+
+    Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video.
+    H.264 with halved chroma knows even sizes only: a video of odd width or height is written
+    with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
+    players refuse it; VP9 (.webm) takes odd sizes as they are.
+
+    Used as a context manager: the file is complete when the block ends without an error.
+
+    Args:
+        path: file to write; its suffix decides format and codecs, see `CONTAINERS`.
+        video: the video that the frames come from.
+        sound: the file whose sound goes with them.
+        name: of the file in error messages, if `path` is a temporary one.
+
+    Raises:
+        MediaError: if the file cannot be written; so do the methods.
+    """
+
+    def __init__(
+        self, path: Path, video: VideoReader, sound: Path, *, name: Path | None = None
+    ) -> None:
+        self._name = name or path
+        container = container_of(path)
+        codec, options = container.video
+        with _told_as_cannot_write(self._name):
+            self._output = _create(path, container)
+        self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
+        self._stream.time_base = video.time_base
+        context = self._stream.codec_context
+        context.width, context.height = video.width, video.height
+        odd = video.width % 2 or video.height % 2
+        context.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
+        context.time_base = video.time_base
+        context.sample_aspect_ratio = video.sample_aspect_ratio
+        context.colorspace, context.color_trc = video.colorspace, video.color_trc
+        context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
+        context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
+        self._sound = Sound(sound, self._output, container)
+
+    def write(self, frame: Any) -> None:
+        """Append one frame, yuv420p, with its time stamp."""
+        frame.pict_type = 0  # else x264 repeats the choices of the encoder before it
+        self._encode(frame)
+
+    def _encode(self, frame: Any | None) -> None:
+        with _told_as_cannot_write(self._name):
+            for packet in self._stream.encode(frame):
+                self._output.mux(list(self._sound.until(float(packet.dts * packet.time_base))))
+                self._output.mux(packet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._encode(None)
+                with _told_as_cannot_write(self._name):
+                    self._output.mux(list(self._sound.until(math.inf)))
+                    self._output.close()
+        finally:
+            self._sound.close()
+            with suppress(av.FFmpegError):
+                self._output.close()

@@ -1,7 +1,6 @@
 """Class probabilities at the resolution of the network to masks at the size of the video."""
 
 import math
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 SPECK = 0.001  # of the frame; smaller pieces of mask are dropped
-SPLINE_REACH = 2  # cells of the coarse grid that a fine pixel depends on, to either side
+MARGIN = 3  # cells around what reaches the threshold that its outline may depend on
+SMOOTHED = 4  # cells are divided by this with cubic splines, from there on linearly
 
 
 class Box(NamedTuple):
@@ -65,39 +65,11 @@ class Masks(NamedTuple):
         return labels
 
 
-@lru_cache(maxsize=8)
-def interpolation(coarse: int, fine: int) -> NDArray[np.float32]:
-    """Compute the weights that resample a line of `coarse` cells to `fine` pixels.
-
-    Catmull-Rom splines: they pass through the cells' values as linear interpolation does, but
-    the outline of a thresholded mask comes out round instead of with a corner in every cell.
-
-    Returns:
-        ``(fine, coarse)``; each row sums to 1. The outer cells are repeated beyond the border.
-
-    Example:
-        >>> interpolation(3, 6)[2].tolist()  # beside the middle of cell 1
-        [0.203125, 0.8671875, -0.0703125]
-    """
-    place = (np.arange(fine) + 0.5) * coarse / fine - 0.5  # in cells
-    cell = np.floor(place).astype(int)
-    weights = np.zeros((fine, coarse), np.float32)
-    for offset in range(1 - SPLINE_REACH, SPLINE_REACH + 1):
-        distance = np.abs(place - cell - offset)
-        weight = np.where(
-            distance < 1,
-            1.5 * distance**3 - 2.5 * distance**2 + 1,
-            -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2,
-        )
-        np.add.at(weights, (np.arange(fine), np.clip(cell + offset, 0, coarse - 1)), weight)
-    return weights
-
-
 class MaskFinder:
     """Finds the masks of what sounds in the frames of one video.
 
     The probabilities are resampled to the size of the frame within the box where something may
-    reach the threshold. A pixel belongs to its most probable class if that probability is at
+    reach the threshold; smoothly, else the outline would have a corner in every cell. A pixel belongs to its most probable class if that probability is at
     least `threshold`. Connected pieces under 0.1 % of the frame are dropped.
 
     Not to be shared by threads: it holds the memory that it works in.
@@ -142,11 +114,7 @@ class MaskFinder:
         best = _shaped(self._best, whole)
         best.fill(threshold)
         for c, (box, cells) in zip(classes, boxes, strict=True):
-            by_rows, by_columns = cells.slices
-            rows = interpolation(probs.shape[1], height)[box.top : box.bottom, by_rows]
-            columns = interpolation(probs.shape[2], width)[box.left : box.right, by_columns]
-            fine = _shaped(self._fine, box)
-            np.matmul(rows @ probs[c][cells.slices], columns.T, out=fine)
+            fine = _resampled(probs[c][cells.slices], out=_shaped(self._fine, box))
             inner = box.within(whole).slices
             wins = np.greater_equal(fine, best[inner], out=_shaped(self._wins, box))
             np.copyto(labels[inner], np.uint8(c), where=wins)
@@ -167,31 +135,50 @@ def _shaped(memory: NDArray[Scalar], box: Box) -> NDArray[Scalar]:
     return memory[: height * width].reshape(height, width)
 
 
+def _resampled(cells: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Resample coarse cells to the pixels of `out`, beyond the border repeating the outer ones."""
+    h, w = cells.shape
+    smooth = cv2.resize(cells, (SMOOTHED * w, SMOOTHED * h), interpolation=cv2.INTER_CUBIC)
+    height, width = out.shape
+    cv2.resize(smooth, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    return out
+
+
 def _box_to_resample(wanted: NDArray[np.bool_], width: int, height: int) -> tuple[Box, Box]:
-    """Return the box of the frame that the wanted cells may reach, and the cells it needs."""
-    h, w = wanted.shape
-    rows = np.flatnonzero(wanted.any(axis=1)).tolist()
-    columns = np.flatnonzero(wanted.any(axis=0)).tolist()
-    left, right = max(0, columns[0] - 1), min(w, columns[-1] + 2)
-    top, bottom = max(0, rows[0] - 1), min(h, rows[-1] + 2)
-    box = Box(
-        math.floor(left * width / w) & ~1,
-        math.floor(top * height / h) & ~1,
-        math.ceil(right * width / w),
-        math.ceil(bottom * height / h),
+    """Return the box of the frame that the wanted cells may reach, and the box of its cells."""
+    left, right, *columns = _span(wanted.any(axis=0), width)
+    top, bottom, *rows = _span(wanted.any(axis=1), height)
+    return Box(left, top, right, bottom), Box(columns[0], rows[0], columns[1], rows[1])
+
+
+def _span(wanted: NDArray[np.bool_], pixels: int) -> tuple[int, int, int, int]:
+    """Return first and last pixel, first and last cell of what to resample along one axis.
+
+    Both begin at a border that cells and pixels share, so that the box is resampled just as the
+    whole frame would be: outlines must not tremble when the box changes from frame to frame.
+    Pixels begin at an even one.
+    """
+    cells = len(wanted)
+    shared = math.gcd(cells, pixels)
+    step, pixel_step = cells // shared, pixels // shared
+    if pixel_step % 2:
+        step, pixel_step = 2 * step, 2 * pixel_step
+    places = np.flatnonzero(wanted).tolist()
+    first = max(0, places[0] - MARGIN) // step
+    last = -(-(places[-1] + 1 + MARGIN) // step)
+    return (
+        first * pixel_step,
+        min(last * pixel_step, pixels),
+        first * step,
+        min(last * step, cells),
     )
-    reach = SPLINE_REACH + 1  # the box begins up to a pixel outside its first cell
-    cells = Box(
-        max(0, left - reach), max(0, top - reach), min(w, right + reach), min(h, bottom + reach)
-    )
-    return box, cells
 
 
 def _region(
     labels: NDArray[np.uint8], class_index: int, score: float, box: Box, smallest: float
 ) -> Region | None:
     """Drop the specks of one class from `labels`; describe what is left, None if nothing is."""
-    mask = cv2.compare(labels, class_index, cv2.CMP_EQ)
+    mask = (labels == class_index).view(np.uint8)
     outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # Pick's theorem: the pixels on and within a closed line through pixel centres.
     areas = [cv2.contourArea(outline) + len(outline) / 2 + 1 for outline in outlines]
@@ -203,7 +190,7 @@ def _region(
             pieces.append(index)
         else:
             _erase(labels, outline, class_index)
-            _erase(mask, outline, 255)
+            _erase(mask, outline, 1)
     if not pieces:
         return None
     holes = [i for i, area in enumerate(areas) if hierarchy[0, i, 3] in pieces and area >= smallest]

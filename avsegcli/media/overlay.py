@@ -304,9 +304,11 @@ class Painter:
         yuv = self._to_yuv(np.pad(picture, (*padding, (0, 0))))
         premultiplied = yuv * opacity[..., None]
         half = (opacity.shape[1] // 2, opacity.shape[0] // 2)
-        chroma = cv2.resize(premultiplied[..., 1:], half, interpolation=cv2.INTER_AREA)
         transparent = 1 - opacity
-        transparent_half = cv2.resize(transparent, half, interpolation=cv2.INTER_AREA)
+        chroma, transparent_half = (
+            np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32)
+            for plane in (premultiplied[..., 1:], transparent)
+        )
         return Sprite(
             width=opacity.shape[1],
             height=opacity.shape[0],
@@ -320,10 +322,8 @@ def _smooth(outline: NDArray[np.int32]) -> NDArray[np.float32]:
     if len(outline) < 6 * OUTLINE_STEP:
         return outline.astype(np.float32)
     points = outline[::OUTLINE_STEP].astype(np.float32)
-    smooth: NDArray[np.float32] = (
-        np.roll(points, 1, axis=0) + 2 * points + np.roll(points, -1, axis=0)
-    ) / 4
-    return smooth
+    around = np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0)
+    return np.asarray((around + 2 * points) / 4, np.float32)
 
 
 def _text(text: str, capital: int) -> NDArray[np.float32]:
@@ -354,8 +354,7 @@ def _rounded(size: tuple[int, int], radius: int) -> NDArray[np.float32]:
     y = np.abs(np.arange(height) - (height - 1) / 2) - (height / 2 - radius)
     x = np.abs(np.arange(width) - (width - 1) / 2) - (width / 2 - radius)
     distance = np.hypot(np.maximum(y, 0)[:, None], np.maximum(x, 0)[None, :])
-    opacity: NDArray[np.float32] = np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32)
-    return opacity
+    return np.asarray(np.clip(radius + 0.5 - distance, 0, 1), np.float32)
 
 
 def _write(

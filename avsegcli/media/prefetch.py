@@ -1,7 +1,7 @@
 """Let one stage of a pipeline work while the next one is busy."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
@@ -16,12 +16,12 @@ class _Done:
     pass
 
 
-def prefetch(items: Iterator[Item]) -> Iterator[Item]:
-    """Run an iterator in a thread of its own, one item ahead of whoever takes them.
+def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """Run a generator in a thread of its own, one item ahead of whoever takes them.
 
     Only one item is ever made or waiting: the next one is begun when the last one is taken, so
-    a chain of stages holds one item each. An error in the thread is raised here. When this
-    iterator is closed, the thread ends after the item it is at, and closes `items`.
+    a chain of stages holds one item each. An error in the thread is raised here. When it is
+    closed, the thread ends after the item it is at, and closes `items`.
     """
     results: SimpleQueue[Item | _Failed | _Done] = SimpleQueue()
     wanted = threading.Semaphore(1)
@@ -39,9 +39,7 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
         except BaseException as error:
             results.put(_Failed(error))
         finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
+            items.close()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

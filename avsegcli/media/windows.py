@@ -1,7 +1,7 @@
 """Cut a stream of frames into windows for the network; put its answers back on every frame."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ class MaskedFrame(NamedTuple):
 
 def cut_windows(
     video: VideoReader, sound: SoundReader, *, num_frames: int, fps: float, size: int
-) -> Iterator[Window]:
+) -> Generator[Window, None, None]:
     """Cut a video into windows of at most `num_frames` analysed frames.
 
     Memory is bounded whatever the length and size of the video: the frames of the windows that

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avsegcli.errors import ConfigError
+
 
 class VGGish(nn.Module):
     """VGGish (Hershey et al. 2017) without its PCA, the audio encoder of the paper.
@@ -84,5 +86,12 @@ class SmallAudioEncoder(nn.Module):
 
 
 def build_audio_encoder(name: str) -> VGGish | SmallAudioEncoder:
-    """Build an audio encoder by name: `vggish` or `small`."""
-    return {"vggish": VGGish, "small": SmallAudioEncoder}[name]()
+    """Build an audio encoder by name: `vggish` or `small`.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    encoders = {"vggish": VGGish, "small": SmallAudioEncoder}
+    if name not in encoders:
+        raise ConfigError(f"unknown audio encoder '{name}'", f"known: {', '.join(encoders)}")
+    return encoders[name]()

@@ -4,9 +4,13 @@
 from `transformers`, imported only when one is asked for.
 """
 
-import torch
+from importlib import import_module
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from avsegcli.errors import ConfigError
 
 _BN = {"eps": 1e-3, "momentum": 0.01}
 
@@ -117,8 +121,81 @@ class EfficientNetLite0(nn.Module):
         self.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
 
 
-def build_backbone(name: str) -> EfficientNetLite0:
-    """Build a backbone by name, without weights."""
-    if name != "efficientnet-lite0":
-        raise ValueError(f"unknown backbone {name}")
-    return EfficientNetLite0()
+class TransformersBackbone(nn.Module):
+    """A backbone of the package `transformers`, with random weights; nothing is downloaded.
+
+    Args:
+        family: ``ResNet``, ``Swin`` or ``PvtV2``: the beginning of its class names there.
+        settings: of its configuration; what is missing keeps its default.
+
+    Raises:
+        ConfigError: if the package is not installed.
+    """
+
+    def __init__(self, family: str, **settings: Any) -> None:
+        super().__init__()
+        try:
+            transformers = import_module("transformers")
+            network = getattr(transformers, f"{family}Backbone")
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"a {family} backbone needs the package transformers, not found: {error}",
+                "pip install 'avseg[backbones]', or take the preset lite, which needs nothing",
+            ) from error
+        config = getattr(transformers, f"{family}Config")(
+            out_features=["stage1", "stage2", "stage3", "stage4"], **settings
+        )
+        self.network = network(config)
+        self.channels: tuple[int, ...] = tuple(self.network.channels)  # C2..C5
+        if family == "Swin":  # a norm behind C5 whose result is not used
+            self.network.swin.layernorm = nn.Identity()
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """What makes C2, C3, C4 and C5, each from the one before."""
+        network = getattr(self.network, "swin", self.network)
+        encoder = network.encoder
+        first, *rest = encoder.stages if hasattr(encoder, "stages") else encoder.layers
+        for stem in ("embedder", "embeddings"):
+            if hasattr(network, stem):
+                first = nn.ModuleList([getattr(network, stem), first])
+        return [first, *rest]
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """Encode frames ``(M, 3, H, W)``, ImageNet-normalised, H and W multiples of 32.
+
+        Returns:
+            C2..C5, ``(M, C, H / stride, W / stride)`` for strides 4, 8, 16, 32.
+        """
+        return list(self.network(frames).feature_maps)
+
+
+_TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "resnet50": ("ResNet", {}),
+    "swin-tiny": ("Swin", {}),
+    "pvt-v2-b5": (
+        "PvtV2",
+        {
+            "depths": [3, 6, 40, 3],
+            "hidden_sizes": [64, 128, 320, 512],
+            "num_attention_heads": [1, 2, 5, 8],
+            "mlp_ratios": [4, 4, 4, 4],
+            "drop_path_rate": 0.3,
+        },
+    ),
+}
+
+
+def build_backbone(name: str) -> EfficientNetLite0 | TransformersBackbone:
+    """Build a backbone by name, without weights.
+
+    Raises:
+        ConfigError: if there is none of this name, or the package it comes from is missing.
+    """
+    if name == "efficientnet-lite0":
+        return EfficientNetLite0()
+    if name not in _TRANSFORMERS:
+        known = ", ".join(["efficientnet-lite0", *_TRANSFORMERS])
+        raise ConfigError(f"unknown backbone '{name}'", f"known: {known}")
+    family, settings = _TRANSFORMERS[name]
+    return TransformersBackbone(family, **settings)

@@ -99,7 +99,6 @@ class MaskDecoder(nn.Module):
         deformable: bool = False,
     ) -> None:
         super().__init__()
-        self.query_position = nn.Parameter(torch.randn(num_queries, dim))
         self.deformable = deformable
         if deformable:
             self.reference = nn.Linear(dim, 2)
@@ -112,6 +111,7 @@ class MaskDecoder(nn.Module):
             self.layers = nn.ModuleList(
                 QueryLayer(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers)
             )
+        self.query_position = nn.Parameter(torch.randn(num_queries, dim))
         self.convolution = DynamicConvolution(mask_channels)
         self.filters = TwoLayer(dim, dim, self.convolution.num_weights)
         self.classes = TwoLayer(dim, dim, num_classes)

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from avsegcli.config import ModelConfig
+from avsegcli.errors import ConfigError
 from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish, build_audio_encoder
 from avsegcli.model.backbone import build_backbone
 from avsegcli.model.codebook import Codebook, Quantized
 from avsegcli.model.decomposition import SemanticDecoder
+from avsegcli.model.deformable import DeformableEncoder
 from avsegcli.model.fpn import FeaturePyramid
 from avsegcli.model.fusion import Fusion
 from avsegcli.model.mask_decoder import MaskDecoder, Predictions
@@ -64,7 +66,7 @@ class QSD(nn.Module):
     ) -> None:
         super().__init__()
         if not decomposition and (quantization or recombination or calibration):
-            raise ValueError("quantization, recombination and calibration need decomposition")
+            raise ConfigError("quantization, recombination and calibration need decomposition")
         self.num_tokens = num_tokens
         self.backbone = backbone
         self.visual_encoder = visual_encoder
@@ -144,9 +146,16 @@ class QSD(nn.Module):
 
         # Semantic-guided mask decoding
         finer = features[: len(self.pyramid.lateral)]
-        mask_features = self.pyramid([level.features for level in recombined], finer)
+        # As in R2-VOS, the pyramid starts at stride 32; what is coarser only serves attention.
+        encoded = [
+            level.features
+            for level, stride in zip(recombined, self.visual_encoder.strides, strict=True)
+            if stride <= 32
+        ]
+        mask_features = self.pyramid(encoded, finer)
+        extent = None if frame_valid is None else _extent(frame_valid).to(frames.dtype)
         predictions: list[Predictions] = self.mask_decoder(
-            queries, recombined, mask_features
+            queries, recombined, mask_features, extent
         )
         clips = (batch, num_frames)
         masks, classes, boxes = (x.unflatten(0, clips) for x in predictions[-1])
@@ -183,15 +192,27 @@ class QSD(nn.Module):
         return quantized
 
 
+def _extent(valid: Tensor) -> Tensor:
+    """Compute the share of width and height ``(M, 2)`` that is real, from ``(M, H, W)``."""
+    return torch.stack([valid.any(1).float().mean(1), valid.any(2).float().mean(1)], dim=1)
+
+
 def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
     """Build the network; the only place where settings become modules.
 
     Args:
         config: the settings.
         num_classes: L, the classes without background.
+
+    Raises:
+        ConfigError: if a setting names what does not exist or needs a package that is missing.
     """
+    encoders = {"plain": PlainEncoder, "deformable": DeformableEncoder}
+    if config.attention not in encoders:
+        known = ", ".join(encoders)
+        raise ConfigError(f"unknown attention '{config.attention}'", f"known: {known}")
     backbone = build_backbone(config.backbone)
-    encoder = PlainEncoder(
+    encoder = encoders[config.attention](
         backbone.channels,
         config.hidden_dim,
         config.encoder_layers,
@@ -209,6 +230,7 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         num_classes,
         config.dropout,
         num_levels=len(encoder.strides),
+        deformable=config.attention == "deformable",
     )
     # The pyramid takes the backbone levels that are finer than the encoder's finest.
     finer = {16: 2, 8: 1}[encoder.strides[0]]

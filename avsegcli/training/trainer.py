@@ -75,6 +75,7 @@ class Trainer:
         self.report = report
         self.classes = tuple(train.classes)
         self.model = build_qsd(config.model, len(self.classes) - 1).to(device)
+        self.model.to(memory_format=torch.channels_last)
         for stage in self._frozen_stages():
             stage.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(

@@ -1,0 +1,74 @@
+import numpy as np
+import torch
+
+from avsegcli.datasets.batch import collate, make_sample
+from avsegcli.datasets.clip import IGNORE, Clip
+
+
+def make_clip(height=64, width=64, annotated=(True, True)):
+    labels = np.zeros((2, height, width), np.uint8)
+    labels[0, : height // 2, : width // 2] = 2
+    labels[:, -8:, -8:] = IGNORE
+    return Clip(
+        name="clip",
+        frames=np.full((2, height, width, 3), 128, np.uint8),
+        waveform=np.zeros(32_000, np.float32),
+        labels=labels,
+        annotated=np.array(annotated),
+        visible=labels,
+        heard=np.array([[0, 0, 1], [0, 0, 0]], bool),
+    )
+
+
+def test_a_sample_holds_what_the_clip_says():
+    sample = make_sample(make_clip(), num_classes=2, size=64)
+    target = sample.target
+    assert target.labels.tolist() == [1]  # class 2, counted without background
+    assert target.active.tolist() == [[True, False]]
+    assert torch.allclose(target.boxes[0, 0], torch.tensor([0.25, 0.25, 0.5, 0.5]))
+    assert target.masks[0, 0, :8, :8].eq(1).all()
+    assert target.masks.sum() == 64
+    assert target.known[0, -2:, -2:].eq(0).all()
+    assert target.known.sum() == 2 * (16 * 16 - 4)
+    assert sample.heard.tolist() == [[0, 1], [0, 0]]
+    assert sample.visible[0, 0, 0] == 2
+    assert sample.visible[0, -1, -1] == IGNORE
+    assert sample.frames.shape == (2, 3, 64, 64)
+    assert sample.log_mel.shape == (2, 1, 96, 64)
+
+
+def test_frames_without_annotation_make_no_objects():
+    sample = make_sample(make_clip(annotated=(False, True)), num_classes=2, size=64)
+    assert len(sample.target.labels) == 0
+
+
+def test_what_the_data_does_not_say_is_unknown():
+    clip = make_clip()._replace(visible=None, heard=None)
+    sample = make_sample(clip, num_classes=2, size=64)
+    assert sample.heard.eq(-1).all()
+    assert sample.visible.eq(IGNORE).all()
+
+
+def test_a_batch_pads_smaller_frames_and_says_so():
+    wide = make_sample(make_clip(32, 64), num_classes=2, size=64)
+    square = make_sample(make_clip(64, 64), num_classes=2, size=64)
+    batch = collate([wide, square])
+    assert batch.frames.shape == (2, 2, 3, 64, 64)
+    assert batch.valid.sum((1, 2)).tolist() == [32 * 64, 64 * 64]
+    assert batch.targets[0].masks.shape == batch.targets[1].masks.shape == (1, 2, 16, 16)
+    # The box is a part of the padded frame: half as high in it as in its own.
+    assert torch.allclose(batch.targets[0].boxes[0, 0], torch.tensor([0.25, 0.125, 0.5, 0.25]))
+    assert batch.targets[0].known[:, 8:].eq(0).all()
+    assert batch.visible[0, :, 8:].eq(IGNORE).all()
+
+
+def test_a_batch_of_one_shape_needs_no_valid():
+    sample = make_sample(make_clip(), num_classes=2, size=64)
+    assert collate([sample, sample]).valid is None
+
+
+def test_sizes_are_padded_to_multiples_of_32():
+    sample = make_sample(make_clip(48, 64), num_classes=2, size=64)
+    assert sample.frames.shape == (2, 3, 64, 64)
+    assert sample.valid.sum() == 48 * 64
+    assert sample.frames[:, :, 48:].eq(0).all()

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+
+import avsegcli.predictor
+from avsegcli.cli import main
+from avsegcli.datasets.avss_writer import write_avss
+from avsegcli.datasets.toy import write_toy_parts
+
+
+class PaintsRed:
+    """A predictor for which what is red is the first class."""
+
+    model_name, device_name = "paints-red", "paper"
+    num_frames, threshold = 5, 0.5
+    classes = ("background", "disc")
+
+    def __init__(self, weights, device):
+        self.asked_for = weights, device
+
+    def predict(self, frames, log_mel):
+        red = np.stack(frames)[..., 0] / np.float32(255)
+        return np.stack([1 - red, red], axis=1)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp("eval")
+    write_toy_parts(root / "parts")
+    options = {"task": "semantic", "clips": 3, "seed": 1, "num_frames": 2, "size": 64}
+    write_avss(root / "parts", root / "clips", splits=["test"], **options)
+    return root / "clips"
+
+
+@pytest.fixture(autouse=True)
+def _predictor(monkeypatch):
+    monkeypatch.setattr(avsegcli.predictor, "Predictor", PaintsRed)
+
+
+def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
+    json_file = tmp_path / "new" / "scores.json"
+    assert main(["eval", "--data", str(clips), "--listen", "--json", str(json_file)]) == 0
+    printed = capsys.readouterr()
+    for word in ("tpavi", "avss", "pooled", "davis", "mute", "swap", "solo", "disc"):
+        assert word in printed.out
+    assert "paints-red on paper" in printed.err
+    numbers = json.loads(json_file.read_text())
+    assert (numbers["model"], numbers["split"]) == ("paints-red", "test")
+    assert numbers["summary"]["num_clips"] == 3
+    assert numbers["listening"]["mute_clips"] == 3
+    assert f"{numbers['tpavi']['j']:.4f}" in printed.out
+
+
+def test_listening_is_not_scored_unless_asked_for(clips, capsys):
+    assert main(["eval", "--data", str(clips), "--f-group", "split", "--size", "native"]) == 0
+    printed = capsys.readouterr().out
+    assert "mute" not in printed
+    assert "best threshold of the split" in printed
+
+
+def test_an_older_json_file_is_replaced_only_by_force(clips, tmp_path, capsys):
+    json_file = tmp_path / "scores.json"
+    json_file.write_text("precious")
+    arguments = ["eval", "--data", str(clips), "--json", str(json_file)]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        f"avseg: {json_file} exists already\n       Add --force to replace it.\n"
+    )
+    assert json_file.read_text() == "precious"
+    assert main([*arguments, "--force"]) == 0
+    assert "tpavi" in json.loads(json_file.read_text())
+
+
+def test_a_missing_folder_and_an_empty_split_are_two_lines_and_exit_code_1(clips, capsys):
+    assert main(["eval", "--data", str(clips / "missing")]) == 1
+    assert capsys.readouterr().err.startswith(f"avseg: {clips / 'missing'} is no folder\n")
+    assert main(["eval", "--data", str(clips), "--split", "val"]) == 1
+    assert capsys.readouterr().err == (
+        f"avseg: {clips / 'metadata.csv'} has no clip of split 'val'\n       Splits it has: test.\n"
+    )
+
+
+def test_a_wrong_option_is_exit_code_2(clips):
+    assert main(["eval", "--data", str(clips), "--f-group", "clip"]) == 2

@@ -1,0 +1,130 @@
+import pytest
+import torch
+
+from avsegcli.config import LossConfig
+from avsegcli.datasets.batch import Batch, Target
+from avsegcli.model.mask_decoder import Predictions
+from avsegcli.training.losses import heard_loss, segmentation_losses, visible_loss
+from avsegcli.training.matcher import match
+
+T, Q, L, SIZE = 2, 3, 4, 8
+
+
+def make_target(labels, active, annotated=(True, True)):
+    """Objects side by side, each a column of cells two wide."""
+    masks = torch.zeros(len(labels), T, SIZE, SIZE)
+    boxes = torch.zeros(len(labels), T, 4)
+    for m in range(len(labels)):
+        masks[m, :, :, 2 * m : 2 * m + 2] = 1
+        boxes[m] = torch.tensor([(2 * m + 1) / SIZE, 0.5, 2 / SIZE, 1.0])
+    return Target(
+        labels=torch.tensor(labels, dtype=torch.int64),
+        masks=masks,
+        boxes=boxes,
+        active=torch.tensor(active, dtype=torch.bool).view(len(labels), T),
+        known=torch.ones(T, SIZE, SIZE),
+        annotated=torch.tensor(annotated),
+    )
+
+
+def make_batch(*targets):
+    return Batch(
+        frames=torch.zeros(len(targets), T, 3, 32, 32),
+        log_mel=torch.zeros(len(targets), T, 1, 96, 64),
+        valid=None,
+        targets=list(targets),
+        heard=torch.zeros(len(targets), T, L),
+        visible=torch.zeros(len(targets), T, SIZE, SIZE, dtype=torch.uint8),
+    )
+
+
+def perfect(target, queries):
+    """Predictions that say the truth, object m by query queries[m]."""
+    masks = torch.full((1, T, Q, SIZE, SIZE), -20.0)
+    classes = torch.full((1, T, Q, L), -20.0)
+    boxes = torch.full((1, T, Q, 4), 0.5)
+    for m, q in enumerate(queries):
+        masks[0, :, q] = (target.masks[m] - 0.5) * 40
+        boxes[0, :, q] = target.boxes[m]
+        classes[0, target.active[m], q, target.labels[m]] = 20.0
+    return Predictions(masks, classes, boxes)
+
+
+def total(predictions, batch):
+    found = match(predictions, batch.targets, LossConfig())
+    return sum(segmentation_losses(predictions, batch, found, LossConfig()).values()).item()
+
+
+def test_each_object_gets_the_query_that_explains_it():
+    target = make_target([2, 0], [[1, 1], [1, 0]])
+    found = match(perfect(target, [2, 1]), [target], LossConfig())
+    pairs = sorted(zip(found.query.tolist(), found.object.tolist(), strict=True))
+    assert pairs == [(1, 1), (2, 0)]
+
+
+def test_more_objects_than_queries_leave_some_without_one():
+    target = make_target([0, 1, 2, 3], [[1, 1]] * 4)
+    found = match(perfect(make_target([0], [[1, 1]]), [0]), [target], LossConfig())
+    assert sorted(found.query.tolist()) == [0, 1, 2]
+
+
+def test_the_truth_costs_nothing_and_any_mistake_costs():
+    target = make_target([2, 0], [[1, 1], [1, 0]])
+    batch = make_batch(target)
+    assert total(perfect(target, [0, 1]), batch) == pytest.approx(0.0, abs=1e-4)
+    mistakes = {
+        "an object that is silent in the second frame is called sounding": ("class", 1, 1, 0),
+        "a query without object names a class": ("class", 0, 2, 3),
+    }
+    for mistake, (_, t, q, c) in mistakes.items():
+        said = perfect(target, [0, 1])
+        said.class_logits[0, t, q, c] = 20.0
+        assert total(said, batch) > 1.0, mistake
+    said = perfect(target, [0, 1])
+    said.mask_logits[0, 0, 0] *= -1
+    assert total(said, batch) > 1.0
+
+
+def test_masks_of_silent_frames_have_no_say():
+    target = make_target([2], [[1, 0]])
+    said = perfect(target, [0])
+    changed = perfect(target, [0])
+    changed.mask_logits[0, 1, 0] = 7.0
+    assert total(said, make_batch(target)) == total(changed, make_batch(target))
+
+
+def test_frames_without_annotation_have_no_say():
+    target = make_target([1], [[1, 0]], annotated=(True, False))
+    said, changed = perfect(target, [0]), perfect(target, [0])
+    changed.class_logits[0, 1] = 20.0
+    assert total(said, make_batch(target)) == total(changed, make_batch(target))
+
+
+def test_a_batch_without_any_object_still_has_gradients():
+    target = make_target([], [])
+    said = Predictions(
+        *(x.clone().requires_grad_() for x in perfect(make_target([0], [[1, 1]]), [0]))
+    )
+    found = match(said, [target], LossConfig())
+    loss = sum(segmentation_losses(said, make_batch(target), found, LossConfig()).values())
+    loss.backward()
+    assert said.class_logits.grad.abs().sum() > 0
+
+
+def test_heard_loss_counts_known_frames_only():
+    logits = torch.zeros(1, 2, L)
+    heard = torch.tensor([[[1.0, 0, 0, 0], [-1, -1, -1, -1]]])
+    assert heard_loss(logits, heard).item() == pytest.approx(L * 0.6931, abs=1e-3)
+
+
+def test_visible_loss_is_zero_for_the_truth_and_ignores_the_unknown():
+    visible = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    visible[..., :4] = 3
+    visible[..., 0, :] = 255
+    logits = torch.full((1, 1, L + 1, 2, 2), -20.0)
+    logits[0, 0, 3, :, 0] = 20.0
+    logits[0, 0, 0, :, 1] = 20.0
+    assert visible_loss(logits, visible).item() == pytest.approx(0.0, abs=1e-5)
+    assert visible_loss(-logits, visible).item() > 10
+    unknown = torch.full_like(visible, 255)
+    assert visible_loss(logits, unknown).item() == 0.0
