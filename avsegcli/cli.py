@@ -32,7 +32,7 @@ def _print_version(wanted: bool) -> None:
 def avseg(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
     ] = False,
 ) -> None:
     """Find, paint and name the objects in a video that are making the sound."""

