@@ -5,7 +5,6 @@ settings, the classes and a name, as JSON. Nothing in it is code.
 """
 
 import json
-import os
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -77,8 +76,11 @@ def save_checkpoint(
         "avseg": json.dumps({"name": name, "classes": list(classes), "model": asdict(config)})
     }
     part = path.with_name(f".{path.name}.part")
-    save_file(state, part, metadata=header)
-    os.replace(part, path)
+    try:
+        save_file(state, part, metadata=header)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:

@@ -29,6 +29,7 @@ class ModelConfig:
     num_tokens: int = 5  # N, semantic tokens and queries
     codebook_size: int = 128  # K
     codebook_ema: bool = True  # False: gradient form of Eq. 9
+    codebook_warmup: tuple[int, ...] = (0, 0)  # steps: none of the tokens quantized, all of them
     pyramid_dim: int = 128  # at stride 4; coarser levels have D
     mask_channels: int = 8
     separable_pyramid: bool = False
@@ -50,6 +51,7 @@ class LossConfig:
     giou: float = 2.0
     quantization: float = 0.5  # lambda of Eq. 8
     heard: float = 1.0  # classes heard in each frame, from the audio feature alone
+    tokens: float = 0.25  # classes heard, from the semantic tokens alone
     visible: float = 1.0  # classes visible in each cell, from the visual feature alone
     auxiliary: bool = True  # a loss at every decoder layer
 

@@ -69,7 +69,7 @@ class FrameResult:
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
         """The class of every pixel, ``(H, W)``; 0 is the background."""
-        return self.masks.full()
+        return self.masks.labels()
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:

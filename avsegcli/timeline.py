@@ -5,7 +5,7 @@ from typing import NamedTuple
 from avsegcli.media.masks import Region
 
 BRIDGED_S = 0.3  # a shorter silence does not end an event
-SHORTEST_S = 0.1  # what is shorter is no event
+SHORTEST_S = 0.08  # what is shorter is no event
 
 
 class Event(NamedTuple):

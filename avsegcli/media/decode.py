@@ -271,7 +271,7 @@ class VideoReader:
         pts = round(time / self.time_base)
         if self._frame_ticks:
             beat = round(pts / self._frame_ticks) * self._frame_ticks
-            if abs(beat - pts) * self.time_base <= self._stream.time_base:
+            if abs(beat - pts) * self.time_base <= self._stream.time_base / 2:
                 return int(beat)
         return pts
 

@@ -205,7 +205,8 @@ class VideoWriter:
     Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video.
     H.264 with halved chroma knows even sizes only: a video of odd width or height is written
     with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
-    players refuse it; VP9 (.webm) takes odd sizes as they are.
+    players refuse it; VP9 (.webm) takes odd sizes as they are. Matroska and WebM know no time
+    below 0: where sound has a lead-in before it, as copied AAC has, picture and sound move by it.
 
     Used as a context manager: the file is complete when the block ends without an error.
 

@@ -1,13 +1,11 @@
 """Class probabilities at the resolution of the network to masks at the size of the video."""
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 SPECK = 0.001  # of the frame; smaller pieces of mask are dropped
 MARGIN = 3  # cells around what reaches the threshold that its outline may depend on
@@ -32,6 +30,12 @@ class Box(NamedTuple):
         """Rows and columns, to cut the box out of a plane."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def overlap(self, other: "Box") -> "Box | None":
+        """Return what two boxes share, None if nothing."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Box(left, top, right, bottom) if left < right and top < bottom else None
+
     def within(self, outer: "Box") -> "Box":
         """Return the same box, counted from the corner of another."""
         x, y = outer.left, outer.top
@@ -42,37 +46,47 @@ class Region(NamedTuple):
     """Where one class sounds in a frame."""
 
     class_index: int
-    area: int  # pixels
     score: float  # mean probability of the class where it reaches the threshold, in [0, 1]
-    box: Box  # of its largest connected piece
-    centre: tuple[float, float]  # x, y of that piece, in pixels
+    area: int  # pixels
+    box: Box  # around the mask; left and top are even
+    mask: NDArray[np.bool_]  # (box height, box width); True = the class sounds there
     outlines: list[NDArray[np.int32]]  # closed lines around pieces and holes, (P, 1, 2) x, y
+    largest: Box  # around the largest connected piece
+    centre: tuple[float, float]  # x, y in the middle of its outline, in pixels
 
 
 class Masks(NamedTuple):
-    """Which class sounds at each pixel of a frame."""
+    """Which class sounds at each pixel of a frame; the masks do not overlap."""
 
     width: int  # of the frame
     height: int
-    box: Box  # outside it nothing sounds; left and top are even
-    labels: NDArray[np.uint8]  # (box height, box width): class index, 0 background
     regions: list[Region]  # one for each class that sounds, rising class index
 
-    def full(self) -> NDArray[np.uint8]:
-        """Return the class of every pixel of the frame, ``(H, W)``."""
+    def labels(self) -> NDArray[np.uint8]:
+        """Return the class of every pixel of the frame, ``(H, W)``; 0 is the background."""
         labels = np.zeros((self.height, self.width), np.uint8)
-        labels[self.box.slices] = self.labels
+        for region in self.regions:
+            np.copyto(labels[region.box.slices], np.uint8(region.class_index), where=region.mask)
         return labels
+
+
+class _Candidate(NamedTuple):
+    """A class that reaches the threshold somewhere."""
+
+    class_index: int
+    score: float
+    box: Box
+    fine: NDArray[np.float32]  # (box height, box width) probabilities
+    mask: NDArray[np.bool_]  # (box height, box width)
 
 
 class MaskFinder:
     """Finds the masks of what sounds in the frames of one video.
 
     The probabilities are resampled to the size of the frame within the box where something may
-    reach the threshold; smoothly, else the outline would have a corner in every cell. A pixel belongs to its most probable class if that probability is at
-    least `threshold`. Connected pieces under 0.1 % of the frame are dropped.
-
-    Not to be shared by threads: it holds the memory that it works in.
+    reach the threshold, smoothly: else an outline would have a corner in every cell. A pixel
+    belongs to its most probable class if that probability is at least `threshold`. Connected
+    pieces under 0.1 % of the frame are dropped.
 
     Args:
         width: of the frames, in pixels.
@@ -91,10 +105,6 @@ class MaskFinder:
         self.width = width
         self.height = height
         self.threshold = threshold
-        # Fresh pages for arrays of this size would cost more than the arithmetic.
-        self._fine = np.empty(width * height, np.float32)
-        self._best = np.empty(width * height, np.float32)
-        self._wins = np.empty(width * height, np.bool_)
 
     def __call__(self, probs: NDArray[np.float32]) -> Masks:
         """Find the masks of one frame.
@@ -103,52 +113,40 @@ class MaskFinder:
             probs: class probabilities, ``(L + 1, h, w)`` in [0, 1]; index 0, the background,
                 is not looked at.
         """
-        width, height, threshold = self.width, self.height, self.threshold
-        classes = [int(c) + 1 for c in np.flatnonzero(probs[1:].max(axis=(1, 2)) >= threshold)]
-        if not classes:
-            return Masks(width, height, Box(0, 0, 0, 0), np.zeros((0, 0), np.uint8), [])
-        boxes = [_box_to_resample(probs[c] >= threshold, width, height) for c in classes]
-        lefts, tops, rights, bottoms = zip(*(box for box, _ in boxes), strict=True)
-        whole = Box(min(lefts), min(tops), max(rights), max(bottoms))
-        labels = np.zeros(whole.shape, np.uint8)
-        best = _shaped(self._best, whole)
-        best.fill(threshold)
-        for c, (box, cells) in zip(classes, boxes, strict=True):
-            fine = _resampled(probs[c][cells.slices], out=_shaped(self._fine, box))
-            inner = box.within(whole).slices
-            wins = np.greater_equal(fine, best[inner], out=_shaped(self._wins, box))
-            np.copyto(labels[inner], np.uint8(c), where=wins)
-            np.maximum(best[inner], fine, out=best[inner])
-        regions = []
-        for c, (box, _) in zip(classes, boxes, strict=True):
-            score = float(probs[c][probs[c] >= threshold].mean())
-            part = labels[box.within(whole).slices]
-            region = _region(part, c, score, box, SPECK * width * height)
-            if region is not None:
-                regions.append(region)
-        return Masks(width, height, whole, labels, regions)
+        peaks = probs[1:].max(axis=(1, 2))
+        candidates = [
+            self._candidate(int(index) + 1, probs[index + 1])
+            for index in np.flatnonzero(peaks >= self.threshold)
+        ]
+        for number, one in enumerate(candidates):
+            for other in candidates[:number]:
+                _settle(one, other)
+        smallest = SPECK * self.width * self.height
+        regions = [_region(candidate, smallest) for candidate in candidates]
+        return Masks(self.width, self.height, [region for region in regions if region is not None])
+
+    def _candidate(self, class_index: int, coarse: NDArray[np.float32]) -> _Candidate:
+        """Resample the probabilities of one class, ``(h, w)``, where they matter."""
+        sure = coarse >= self.threshold
+        left, right, *columns = _span(sure.any(axis=0), self.width)
+        top, bottom, *rows = _span(sure.any(axis=1), self.height)
+        cells = coarse[slice(*rows), slice(*columns)]
+        h, w = cells.shape
+        smooth = cv2.resize(cells, (SMOOTHED * w, SMOOTHED * h), interpolation=cv2.INTER_CUBIC)
+        fine = np.asarray(cv2.resize(smooth, (right - left, bottom - top)), np.float32)
+        score = float(coarse[sure].mean())
+        mask = fine >= self.threshold
+        return _Candidate(class_index, score, Box(left, top, right, bottom), fine, mask)
 
 
-def _shaped(memory: NDArray[Scalar], box: Box) -> NDArray[Scalar]:
-    """Use the first part of a flat array as one of the shape of a box."""
-    height, width = box.shape
-    return memory[: height * width].reshape(height, width)
-
-
-def _resampled(cells: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Resample coarse cells to the pixels of `out`, beyond the border repeating the outer ones."""
-    h, w = cells.shape
-    smooth = cv2.resize(cells, (SMOOTHED * w, SMOOTHED * h), interpolation=cv2.INTER_CUBIC)
-    height, width = out.shape
-    cv2.resize(smooth, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
-    return out
-
-
-def _box_to_resample(wanted: NDArray[np.bool_], width: int, height: int) -> tuple[Box, Box]:
-    """Return the box of the frame that the wanted cells may reach, and the box of its cells."""
-    left, right, *columns = _span(wanted.any(axis=0), width)
-    top, bottom, *rows = _span(wanted.any(axis=1), height)
-    return Box(left, top, right, bottom), Box(columns[0], rows[0], columns[1], rows[1])
+def _settle(one: _Candidate, other: _Candidate) -> None:
+    """Give pixels that two classes claim to the more probable one."""
+    shared = one.box.overlap(other.box)
+    if shared is not None:
+        mine, theirs = shared.within(one.box).slices, shared.within(other.box).slices
+        more = one.fine[mine] > other.fine[theirs]
+        one.mask[mine] &= more
+        other.mask[theirs] &= ~more
 
 
 def _span(wanted: NDArray[np.bool_], pixels: int) -> tuple[int, int, int, int]:
@@ -174,12 +172,12 @@ def _span(wanted: NDArray[np.bool_], pixels: int) -> tuple[int, int, int, int]:
     )
 
 
-def _region(
-    labels: NDArray[np.uint8], class_index: int, score: float, box: Box, smallest: float
-) -> Region | None:
-    """Drop the specks of one class from `labels`; describe what is left, None if nothing is."""
-    mask = (labels == class_index).view(np.uint8)
-    outlines, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+def _region(candidate: _Candidate, smallest: float) -> Region | None:
+    """Drop the specks of one class; describe what is left, None if nothing is."""
+    mask = candidate.mask
+    outlines, hierarchy = cv2.findContours(
+        mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
     # Pick's theorem: the pixels on and within a closed line through pixel centres.
     areas = [cv2.contourArea(outline) + len(outline) / 2 + 1 for outline in outlines]
     pieces = []
@@ -189,32 +187,41 @@ def _region(
         if areas[index] >= smallest:
             pieces.append(index)
         else:
-            _erase(labels, outline, class_index)
-            _erase(mask, outline, 1)
+            _erase(mask, outline)
     if not pieces:
         return None
     holes = [i for i, area in enumerate(areas) if hierarchy[0, i, 3] in pieces and area >= smallest]
-    largest = outlines[max(pieces, key=lambda piece: areas[piece])]
-    left, top, width, height = cv2.boundingRect(largest)
-    moments = cv2.moments(largest)
-    weight = moments["m00"]  # 0 if the piece is a line
-    centre_x = moments["m10"] / weight if weight else left + width / 2
-    centre_y = moments["m01"] / weight if weight else top + height / 2
-    corner = np.array([box.left, box.top], np.int32)
+    largest = max(pieces, key=lambda piece: areas[piece])
+    centre_x, centre_y = outlines[largest].reshape(-1, 2).mean(axis=0).tolist()
+    bounds = [_bounds(outlines[piece]) for piece in pieces]
+    inner = Box(
+        min(box.left for box in bounds) & ~1,
+        min(box.top for box in bounds) & ~1,
+        max(box.right for box in bounds),
+        max(box.bottom for box in bounds),
+    )
+    left, top = candidate.box.left, candidate.box.top
+    corner = Box(-left, -top, 0, 0)  # of the frame, seen from the candidate's box
     return Region(
-        class_index=class_index,
-        area=cv2.countNonZero(mask),
-        score=score,
-        box=Box(left, top, left + width, top + height).within(Box(-box.left, -box.top, 0, 0)),
-        centre=(box.left + centre_x, box.top + centre_y),
-        outlines=[outlines[index] + corner for index in pieces + holes],
+        class_index=candidate.class_index,
+        score=candidate.score,
+        area=cv2.countNonZero(mask.view(np.uint8)),
+        box=inner.within(corner),
+        mask=mask[inner.slices],
+        outlines=[outlines[i] + np.array([left, top], np.int32) for i in pieces + holes],
+        largest=bounds[pieces.index(largest)].within(corner),
+        centre=(left + centre_x, top + centre_y),
     )
 
 
-def _erase(labels: NDArray[np.uint8], outline: NDArray[np.int32], value: int) -> None:
-    """Set to 0 what has this value on and within an outline."""
+def _bounds(outline: NDArray[np.int32]) -> Box:
     left, top, width, height = cv2.boundingRect(outline)
-    window = labels[top : top + height, left : left + width]
-    inside = np.zeros((height, width), np.uint8)
-    cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-left, -top))
-    window[(inside == 1) & (window == value)] = 0
+    return Box(left, top, left + width, top + height)
+
+
+def _erase(mask: NDArray[np.bool_], outline: NDArray[np.int32]) -> None:
+    """Clear what lies on and within an outline."""
+    box = _bounds(outline)
+    inside = np.zeros(box.shape, np.uint8)
+    cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-box.left, -box.top))
+    mask[box.slices] &= inside == 0

@@ -175,8 +175,8 @@ class Painter:
             return frame
         painted = copy_of(frame)
         planes = planes_of(painted)
-        self._fill(planes, masks)
         for region in masks.regions:
+            self._fill(planes, region)
             self._outline(planes, region)
         legend = self._legend(tuple(region.class_index for region in masks.regions))
         taken = []
@@ -190,15 +190,15 @@ class Painter:
                 taken.append(self._put(planes, label, *place))
         return painted
 
-    def _fill(self, planes: list[NDArray[np.uint8]], masks: Masks) -> None:
+    def _fill(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
         for index, (plane, table) in enumerate(zip(planes, self._tables, strict=True)):
             step = 1 if index == 0 else 2
-            labels = np.ascontiguousarray(masks.labels[::step, ::step])
-            height, width = labels.shape
-            window = plane[masks.box.top // step :, masks.box.left // step :][:height, :width]
-            colours = cv2.LUT(labels, table)
-            blended = cv2.addWeighted(window, 1 - self.alpha, colours, self.alpha, 0.0)
-            cv2.copyTo(blended, labels, window)
+            mask = np.ascontiguousarray(region.mask[::step, ::step]).view(np.uint8)
+            height, width = mask.shape
+            window = plane[region.box.top // step :, region.box.left // step :][:height, :width]
+            colour = float(table[region.class_index])
+            filled = cv2.convertScaleAbs(window, alpha=1 - self.alpha, beta=self.alpha * colour)
+            cv2.copyTo(filled, mask, window)
 
     def _outline(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
         lines = [_smooth(outline) for outline in region.outlines]
@@ -219,7 +219,7 @@ class Painter:
         jump = LABEL_JUMP * min(self.width, self.height)
         places = {}
         for region in regions:
-            x, y = region.centre[0], float(region.box.top)
+            x, y = region.centre[0], float(region.largest.top)
             before = self._places.get(region.class_index)
             if before is not None and max(abs(before[0] - x), abs(before[1] - y)) < jump:
                 x += LABEL_INERTIA * (before[0] - x)

@@ -73,8 +73,8 @@ class SmallAudioEncoder(nn.Module):
             nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
         )
-        plan = ((32, 64, 1), (64, 96, 2), (96, 96, 1), (96, 160, 2), (160, 160, 1), (160, 160, 1))
-        plan += ((160, 256, 2), (256, 256, 1), (256, 384, 1))
+        plan = [(32, 64, 1), (64, 96, 2), (96, 96, 1), (96, 160, 2), (160, 160, 1), (160, 160, 1)]
+        plan += [(160, 256, 2), (256, 256, 1), (256, 384, 1)]
         self.blocks = nn.Sequential(*(_Separable(*shape) for shape in plan))
         self.project = nn.Linear(2 * 384, self.dim)
 
@@ -91,6 +91,7 @@ def build_audio_encoder(name: str) -> VGGish | SmallAudioEncoder:
     Raises:
         ConfigError: if there is none of this name.
     """
+    encoders: dict[str, type[VGGish] | type[SmallAudioEncoder]]
     encoders = {"vggish": VGGish, "small": SmallAudioEncoder}
     if name not in encoders:
         raise ConfigError(f"unknown audio encoder '{name}'", f"known: {', '.join(encoders)}")

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from avsegcli.errors import ConfigError
 
-_BN = {"eps": 1e-3, "momentum": 0.01}
-
 
 class _SamePad(nn.Module):
     """TensorFlow's "same" padding of an even-sized map before a convolution of stride 2."""
@@ -33,7 +31,7 @@ def _convolution(
     layers: list[nn.Module] = [_SamePad(kernel)] if stride == 2 else []
     padding = 0 if stride == 2 else kernel // 2
     layers.append(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False))
-    layers.append(nn.BatchNorm2d(outputs, **_BN))
+    layers.append(nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
     if act:
         layers.append(nn.ReLU6(inplace=True))
     return layers

@@ -25,8 +25,8 @@ class Codebook(nn.Module):
     share AdamW's momentum. `ema=False` gives the gradient form, whose loss is then part of
     `loss_commit`.
 
-    A code that is hardly chosen any more is dead: it moves to a random token of the batch (SoundStream,
-    Zeghidour et al. 2021, Sec. III-C). The first training batch fills the codebook.
+    A code that is hardly chosen any more is dead: it moves to a random token of the batch
+    (SoundStream, Zeghidour et al. 2021, Sec. III-C). The first training batch fills the codebook.
 
     Paper: Sec. 3.2, Eq. 2 and Sec. 3.5, Eq. 9. Only global tokens may update the codebook.
     """
@@ -36,13 +36,21 @@ class Codebook(nn.Module):
     chosen: Tensor
     total: Tensor
     filled: Tensor
+    updates: Tensor
 
     def __init__(
-        self, size: int, dim: int, *, ema: bool = True, decay: float = 0.99, beta: float = 0.25
+        self,
+        size: int,
+        dim: int,
+        *,
+        ema: bool = True,
+        decay: float = 0.98,
+        beta: float = 0.25,
+        warmup: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
-        self.ema, self.decay, self.beta = ema, decay, beta
-        code = F.layer_norm(torch.randn(size, dim), (dim,))
+        self.ema, self.decay, self.beta, self.warmup = ema, decay, beta, warmup
+        code = torch.randn(size, dim)
         if ema:
             self.register_buffer("code", code)
         else:
@@ -51,6 +59,7 @@ class Codebook(nn.Module):
         self.register_buffer("count", torch.ones(size))
         self.register_buffer("total", code.clone())  # moving sum of these tokens
         self.register_buffer("filled", torch.tensor(False))
+        self.register_buffer("updates", torch.tensor(0))
         # The same, but from 0 and without this start: what is reported.
         self.register_buffer("chosen", torch.zeros(size), persistent=False)
 
@@ -77,17 +86,39 @@ class Codebook(nn.Module):
         if learns and not self.filled:
             self._fill(flat)
         with torch.autocast(flat.device.type, enabled=False):  # bf16 would take codes for equal
-            # ||x - c||^2 without the term ||x||^2, which is the same for all c.
-            code = self.code.detach().float()
-            indices = (code.square().sum(1) - 2 * flat @ code.T).argmin(1)  # (M,)
-            nearest = self.code[indices].view(tokens.shape)
+            code = self.vectors().float()
+            # All code vectors have one length: the nearest has the largest product.
+            indices = (flat @ code.detach().T).argmax(1)  # (M,)
+            nearest = code[indices].view(tokens.shape)
             loss = self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
             if learns and not self.ema:
                 loss = loss + F.mse_loss(nearest, tokens.detach().to(nearest.dtype))
             if learns:
                 self._update(flat, indices)
-        vectors = tokens + (nearest.detach() - tokens).detach().to(tokens.dtype)
+                self.updates += 1
+        step = nearest.detach() - tokens.detach()
+        share = self._quantized_share()
+        if share < 1:
+            step = step * (torch.rand_like(step[..., :1]) < share)
+            loss = loss * share
+        vectors = tokens + step.to(tokens.dtype)
         return Quantized(vectors, indices.view(tokens.shape[:-1]), loss)
+
+    def _quantized_share(self) -> float:
+        """Say which share of the tokens is quantized at this step of training."""
+        first, last = self.warmup
+        if not self.training or last <= first:
+            return 1.0
+        return min(1.0, max(0.0, (self.updates.item() - first) / (last - first)))
+
+    def vectors(self) -> Tensor:
+        """Return the K code vectors, ``(K, D)``: mean 0 and variance 1 over D, like the tokens.
+
+        A mean of many tokens is shorter than each of them, and a short vector is near to all: left
+        as they are, a few such code vectors would win every token.
+        """
+        # Of a copy, since `_update` writes into the code before gradients pass through here.
+        return F.layer_norm(self.code.clone(), self.code.shape[1:])
 
     def perplexity(self) -> Tensor:
         """Compute exp(entropy) of the moving usage: 1 if one code is used, K if all equally.

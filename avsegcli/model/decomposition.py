@@ -10,7 +10,7 @@ class SemanticDecoder(nn.Module):
     """Decode N semantic tokens from audio features; one each for the global and the local stage.
 
     The prototypes are learned queries. The tokens leave through a LayerNorm, so that the codebook
-    meets vectors of one scale.
+    meets vectors of one length.
 
     Paper: Sec. 3.2, Eq. 4 (global: the memory is the clip) and Sec. 3.4, Eq. 6 (local: the memory
     is one frame).

@@ -194,7 +194,7 @@ class DeformableEncoder(nn.Module):
         convolutions = [nn.Conv2d(width, dim, 1) for width in channels[1:]]
         convolutions.append(nn.Conv2d(channels[-1], dim, 3, stride=2, padding=1))
         self.project = nn.ModuleList(
-            nn.Sequential(convolution, nn.GroupNorm(min(32, dim), dim))
+            nn.Sequential(convolution, nn.GroupNorm(min(32, dim // 4), dim))
             for convolution in convolutions
         )
         self.level_embedding = nn.Parameter(torch.randn(len(self.strides), dim))

@@ -32,4 +32,5 @@ def fuse_for_inference(model: Network) -> Network:
                     setattr(parent, before[0], fuse_conv_bn_eval(convolution, child))
                     setattr(parent, name, nn.Identity())
             before = name, child
-    return model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

@@ -65,12 +65,22 @@ class FeedForward(nn.Module):
 
 
 class TwoLayer(nn.Sequential):
-    """The two-layer fully connected network of the paper's heads and filters."""
+    """The two-layer fully connected network of the paper's heads and filters.
 
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        super().__init__(
-            nn.Linear(inputs, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs)
-        )
+    Args:
+        inputs: channels.
+        hidden: channels in between.
+        outputs: channels.
+        bias: where all outputs start; None: at random, near 0.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, *, bias: float | None = None
+    ) -> None:
+        first, last = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+        super().__init__(first, nn.ReLU(inplace=True), last)
+        if bias is not None:
+            nn.init.constant_(last.bias, bias)
 
 
 class QueryLayer(nn.Module):
@@ -126,7 +136,7 @@ def sine_position(valid: Tensor, dim: int, temperature: float = 10_000.0) -> Ten
 
 
 def scale_valid(valid: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Tell which cells ``(B, h, w)`` of a coarser grid begin inside the valid part ``(B, H, W)``."""
+    """Tell which cells ``(B, h, w)`` of a coarser grid begin in the valid part ``(B, H, W)``."""
     rows = torch.arange(size[0], device=valid.device) * valid.shape[-2] // size[0]
     columns = torch.arange(size[1], device=valid.device) * valid.shape[-1] // size[1]
     return valid[:, rows[:, None], columns]

@@ -114,10 +114,9 @@ class MaskDecoder(nn.Module):
         self.query_position = nn.Parameter(torch.randn(num_queries, dim))
         self.convolution = DynamicConvolution(mask_channels)
         self.filters = TwoLayer(dim, dim, self.convolution.num_weights)
-        self.classes = TwoLayer(dim, dim, num_classes)
-        self.boxes = TwoLayer(dim, dim, 4)
         # A prior of 1 % a class: the focal loss starts small (RetinaNet, Sec. 3.3).
-        nn.init.constant_(self.classes[-1].bias, -math.log(99))
+        self.classes = TwoLayer(dim, dim, num_classes, bias=-math.log(99))
+        self.boxes = TwoLayer(dim, dim, 4)
 
     def forward(
         self,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avsegcli.errors import WeightsError
-from avsegcli.model.audio_encoder import VGGish
+from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish
 from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
 
 # Names that `transformers` changed in its version 5.
@@ -33,6 +33,17 @@ _RENAMED = (
 _NOT_OURS = re.compile(r"^(classifier|layernorm|pooler)\.|relative_position_index$")
 _NOT_THEIRS = re.compile(r"^hidden_states_norms\.|num_batches_tracked$")
 _NEVER = re.compile("(?!)")
+# What reading a damaged file raises; unpickling noise can fail in any of the last four ways.
+_UNREADABLE = (
+    SafetensorError,
+    OSError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    ValueError,
+    AttributeError,
+)
 
 
 def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, path: Path) -> None:
@@ -62,14 +73,14 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
     _load(backbone.network, known, path, optional=_NOT_THEIRS)
 
 
-def load_audio_weights(encoder: nn.Module, path: Path) -> None:
-    """Load the VGGish weights of torchvggish; its PCA (``pproc.*``) is not used.
+def load_audio_weights(encoder: VGGish | SmallAudioEncoder, path: Path) -> None:
+    """Load the VGGish weights of torchvggish, whose PCA (``pproc.*``) is not used.
+
+    For the small encoder: a state dict of its own.
 
     Raises:
         WeightsError: if the file cannot be read or holds the weights of another network.
     """
-    if not isinstance(encoder, VGGish):
-        raise WeightsError(f"{path}: only VGGish starts from such weights", "use --preset r50")
     state = {k: v for k, v in _read(path).items() if not k.startswith("pproc.")}
     _load(encoder, state, path)
 
@@ -81,7 +92,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"cannot read the weights {path}: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -100,7 +111,7 @@ def _plain_name(key: str) -> str:
 def _load(
     network: nn.Module, state: dict[str, Tensor], path: Path, optional: re.Pattern[str] = _NEVER
 ) -> None:
-    """Load weights of exactly these names and shapes; those that match `optional` may be missing."""
+    """Load weights of exactly these names and shapes; what matches `optional` may be missing."""
     ours = network.state_dict()
     missing = [key for key in ours if key not in state and not optional.search(key)]
     problems = [f"'{key}' is missing" for key in missing]

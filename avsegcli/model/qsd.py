@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from avsegcli.config import ModelConfig
 from avsegcli.errors import ConfigError
 from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish, build_audio_encoder
-from avsegcli.model.backbone import build_backbone
+from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone, build_backbone
 from avsegcli.model.codebook import Codebook, Quantized
 from avsegcli.model.decomposition import SemanticDecoder
 from avsegcli.model.deformable import DeformableEncoder
@@ -28,6 +28,7 @@ class QSDOutput(NamedTuple):
     # For the losses and for whoever wants to look inside:
     auxiliary: list[Predictions]  # after each earlier decoder layer, (B * T, Q, ...)
     heard_logits: Tensor  # (B, T, L), from the sound alone
+    token_logits: list[Tensor]  # of the clip (B, 1, N, L), of its frames (B, T, N, L)
     visible_logits: Tensor  # (B, T, L + 1, h, w), from the picture alone, stride 16 or finer
     loss_commit: Tensor  # (), Eq. 9
     global_indices: Tensor | None  # (B, N), codes of the clip
@@ -44,8 +45,8 @@ class QSD(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
-        visual_encoder: nn.Module,
+        backbone: EfficientNetLite0 | TransformersBackbone,
+        visual_encoder: PlainEncoder | DeformableEncoder,
         audio_encoder: VGGish | SmallAudioEncoder,
         mask_decoder: MaskDecoder,
         pyramid: FeaturePyramid,
@@ -59,6 +60,7 @@ class QSD(nn.Module):
         decomposition_layers: int,
         codebook_size: int,
         codebook_ema: bool,
+        codebook_warmup: tuple[int, ...],
         decomposition: bool,
         quantization: bool,
         recombination: bool,
@@ -75,7 +77,11 @@ class QSD(nn.Module):
             nn.Linear(audio_encoder.dim, hidden_dim), nn.LayerNorm(hidden_dim)
         )
         self.heard = nn.Linear(hidden_dim, num_classes)
+        self.token_classes = nn.Linear(hidden_dim, num_classes) if decomposition else None
         self.visible = nn.Conv2d(hidden_dim, num_classes + 1, 1)
+        for head in (self.heard, self.token_classes):
+            if head is not None:
+                nn.init.constant_(head.bias, -3.0)  # a class is rarely heard
         self.fusion = Fusion(hidden_dim, num_heads, ffn_dim, dropout)
 
         def decoder() -> SemanticDecoder:
@@ -86,7 +92,9 @@ class QSD(nn.Module):
         self.global_decomposition = decoder() if decomposition else None
         self.local_decomposition = decoder() if calibration else None
         self.codebook = (
-            Codebook(codebook_size, hidden_dim, ema=codebook_ema) if quantization else None
+            Codebook(codebook_size, hidden_dim, ema=codebook_ema, warmup=codebook_warmup)
+            if quantization
+            else None
         )
         self.recombination = Recombination(hidden_dim, num_tokens) if recombination else None
         self.pyramid = pyramid
@@ -102,7 +110,8 @@ class QSD(nn.Module):
                 all is real.
 
         Raises:
-            ValueError: if H or W is no multiple of 32, or the numbers of frames and examples differ.
+            ValueError: if H or W is no multiple of 32, or there are not as many examples as
+                frames.
         """
         batch, num_frames, _, height, width = frames.shape
         if height % 32 or width % 32:
@@ -121,10 +130,12 @@ class QSD(nn.Module):
         fused = self._fuse(audio, visual)  # F'_a, (B, T, D)
 
         # Global decomposition
+        token_logits: list[Tensor] = []
         tokens, global_indices, loss_commit = None, None, audio.new_zeros(())
         if self.global_decomposition is not None:
             tokens = self.global_decomposition(fused)  # g, (B, N, D)
             tokens, global_indices, loss_commit = self._quantize(tokens, update=True)
+            token_logits.append(self.token_classes(tokens)[:, None])
         recombined = visual
         if self.recombination is not None:
             recombined = [
@@ -138,6 +149,7 @@ class QSD(nn.Module):
             local = self.local_decomposition(fused.flatten(0, 1)[:, None])  # l, (B * T, N, D)
             queries, local_indices, loss_local = self._quantize(local, update=False)
             loss_commit = loss_commit + loss_local
+            token_logits.append(self.token_classes(queries).unflatten(0, (batch, num_frames)))
         else:
             queries = fused[:, :, None].expand(-1, -1, self.num_tokens, -1)
             if tokens is not None:
@@ -165,6 +177,7 @@ class QSD(nn.Module):
             boxes=boxes,
             auxiliary=predictions[:-1],
             heard_logits=self.heard(audio),
+            token_logits=token_logits,
             visible_logits=self.visible(visual[0].features).unflatten(0, clips),
             loss_commit=loss_commit,
             global_indices=global_indices,
@@ -207,6 +220,7 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
     Raises:
         ConfigError: if a setting names what does not exist or needs a package that is missing.
     """
+    encoders: dict[str, type[PlainEncoder] | type[DeformableEncoder]]
     encoders = {"plain": PlainEncoder, "deformable": DeformableEncoder}
     if config.attention not in encoders:
         known = ", ".join(encoders)
@@ -256,6 +270,7 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         decomposition_layers=config.decomposition_layers,
         codebook_size=config.codebook_size,
         codebook_ema=config.codebook_ema,
+        codebook_warmup=config.codebook_warmup,
         decomposition=config.decomposition,
         quantization=config.quantization,
         recombination=config.recombination,

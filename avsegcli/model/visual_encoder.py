@@ -106,7 +106,7 @@ class PlainEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.project = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, dim, 1), nn.GroupNorm(min(32, dim), dim))
+            nn.Sequential(nn.Conv2d(width, dim, 1), nn.GroupNorm(min(32, dim // 4), dim))
             for width in channels[2:]
         )
         self.level_embedding = nn.Parameter(torch.randn(len(self.strides), dim) * 0.1)

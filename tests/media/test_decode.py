@@ -1,0 +1,195 @@
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from videos import GREY, RED, picture, tone, write_video
+
+from avsegcli.audio.log_mel import log_mel_example
+from avsegcli.errors import MediaError
+from avsegcli.media.decode import Orientation, SoundReader, VideoReader, mono
+
+
+def test_size_rate_and_times_are_exact(tmp_path):
+    video = VideoReader(write_video(tmp_path / "a.mp4", seconds=1))
+    frames = list(video)
+    assert (video.width, video.height) == (160, 96)
+    assert video.rate == Fraction(30000, 1001)
+    assert len(frames) == 30
+    assert [f.pts * f.time_base for f in frames] == [i * Fraction(1001, 30000) for i in range(30)]
+    assert video.duration == pytest.approx(1, abs=0.05)
+    assert video.problems() == []
+
+
+def test_times_that_matroska_rounds_to_milliseconds_are_put_back(tmp_path):
+    video = VideoReader(write_video(tmp_path / "a.mkv", seconds=2))
+    times = [f.pts * f.time_base for f in video]
+    assert times == [i * Fraction(1001, 30000) for i in range(60)]
+
+
+def test_variable_frame_times_survive(tmp_path):
+    times = [Fraction(t, 1000) for t in (0, 40, 55, 300, 301, 900, 1000)]
+    path = write_video(tmp_path / "a.mkv", times=times, time_base=Fraction(1, 1000), seconds=1)
+    assert [f.time for f in VideoReader(path)] == pytest.approx([float(t) for t in times], abs=5e-4)
+
+
+def test_time_starts_with_the_file(tmp_path):
+    """MPEG transport streams begin anywhere."""
+    path = write_video(tmp_path / "a.ts", start=50, seconds=1, time_base=Fraction(1, 90000))
+    video, sound = VideoReader(path), SoundReader(path)
+    assert next(iter(video)).time == pytest.approx(0, abs=0.1)
+    assert sound.example(0.5).max() > 0
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_turned_video_is_shown_upright(tmp_path, degrees):
+    path = write_video(tmp_path / "a.mp4", rotation=degrees, seconds=0.2)
+    video = VideoReader(path)
+    frame = next(iter(video))
+    # The display matrix turns counter-clockwise, as np.rot90 does.
+    expected = np.rot90(picture(0.0, 160, 96), degrees // 90)
+    assert (video.height, video.width) == expected.shape[:2]
+    shown = frame.to_ndarray(format="rgb24")
+    assert np.abs(shown.astype(int) - expected).mean() < 8
+
+
+def test_a_mirrored_video_is_shown_as_meant():
+    plane = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert (Orientation(False, True, False).apply(plane) == plane[:, ::-1]).all()
+    assert (Orientation(True, True, True).apply(plane) == plane.T[::-1, ::-1]).all()
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuvj420p", "yuv420p10le", "yuv422p"])
+def test_other_pixel_formats_become_yuv420p_of_the_same_colour(tmp_path, pix_fmt):
+    path = write_video(tmp_path / "a.mkv", pix_fmt=pix_fmt, seconds=0.2, sound_seconds=0.2)
+    video = VideoReader(path)
+    frame = next(iter(video))
+    assert frame.format.name == "yuv420p"
+    rgb = frame.to_ndarray(format="rgb24").astype(int)
+    assert rgb[:20].mean(axis=(0, 1)) == pytest.approx(GREY, abs=6)
+    assert rgb[45:50, 45:50].mean(axis=(0, 1)) == pytest.approx(RED, abs=12)
+
+
+def test_the_small_picture_has_the_longest_side_asked_and_the_right_colours(tmp_path):
+    video = VideoReader(write_video(tmp_path / "a.mp4", width=320, height=180, seconds=0.2))
+    small = video.small_rgb(next(iter(video)), 80)
+    assert small.shape == (45, 80, 3)
+    assert small[:8].mean(axis=(0, 1)) == pytest.approx(GREY, abs=6)
+    same = VideoReader(tmp_path / "a.mp4")
+    assert same.small_rgb(next(iter(same)), 1000).shape == (180, 320, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [44100, 16000, 8000])
+def test_examples_are_those_of_the_waveform(tmp_path, channels, rate):
+    on = [(0.5, 1.0)]
+    path = write_video(
+        tmp_path / "a.mkv", sound="pcm_s16le", sound_rate=rate, channels=channels, on=on
+    )
+    waveform = tone(2.0, 16000, 1, on)[0]
+    sound = SoundReader(path)
+    for time in (0.0, 0.7, 1.9):
+        expected = log_mel_example(waveform, round(time * 16000) - 7800)
+        # Resampling blurs the onset, which shows in windows that are all but silent.
+        assert np.abs(sound.example(time) - expected).mean() < 0.25
+
+
+def test_sound_that_starts_late_is_silence_before(tmp_path):
+    path = write_video(tmp_path / "a.mp4", sound_start=1.5, sound_seconds=1.0, seconds=3)
+    sound = SoundReader(path)
+    assert sound.example(0.5).max() == pytest.approx(np.log(0.01), abs=0.1)
+    assert sound.example(2.1).max() > 0
+
+
+def test_sound_shorter_than_the_picture_ends_in_silence(tmp_path):
+    path = write_video(tmp_path / "a.mp4", sound_seconds=1.0, seconds=3)
+    sound = SoundReader(path)
+    assert sound.example(0.5).max() > 0
+    assert sound.example(2.5).max() == pytest.approx(np.log(0.01), abs=0.1)
+    assert sound.example(200.0).max() == pytest.approx(np.log(0.01), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["u8", "s16", "s16p", "s32", "flt", "fltp", "dblp"])
+def test_mono_of_any_sample_format_is_the_mean_in_unit_range(name):
+    stereo = np.array([[1.0, 0.5, -1.0], [0.0, 0.5, -0.5]])
+    dtype = av.AudioFrame(name, "stereo", 3).to_ndarray().dtype
+    values = stereo
+    if np.issubdtype(dtype, np.integer):
+        peak = 128 if dtype == np.uint8 else -float(np.iinfo(dtype).min)
+        values = np.minimum(stereo * peak, peak - 1) + (128 if dtype == np.uint8 else 0)
+    if not name.endswith("p"):
+        values = values.T.reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(values.astype(dtype)), name, "stereo")
+    assert mono(frame) == pytest.approx([0.5, 0.5, -0.75], abs=0.01)
+
+
+def damage(path: Path, share: float = 0.1) -> None:
+    """Overwrite the payload of some packets in the middle."""
+    data = bytearray(path.read_bytes())
+    first = int(len(data) * 0.45)
+    data[first : first + int(len(data) * share)] = bytes(int(len(data) * share))
+    path.write_bytes(data)
+
+
+def test_damage_in_the_middle_is_passed_and_told(tmp_path):
+    path = write_video(tmp_path / "a.mp4", container_options={"movflags": "+faststart"})
+    damage(path)
+    video = VideoReader(path)
+    frames = list(video)
+    assert frames[-1].time > 1.8
+    assert 20 < len(frames) <= 60
+    assert len(video.problems()) == 1
+    assert "damaged" in video.problems()[0]
+
+
+def test_a_file_that_is_cut_off_gives_what_is_there_and_says_so(tmp_path):
+    path = write_video(tmp_path / "a.mp4", seconds=4, container_options={"movflags": "+faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = VideoReader(path)
+    assert 10 < len(list(video)) < 110
+    assert any("ends early" in problem for problem in video.problems())
+
+
+def test_what_is_no_video_is_refused_in_words(tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video\n" * 100)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    cut = write_video(tmp_path / "cut.mp4", seconds=1)  # its index is at the end
+    cut.write_bytes(cut.read_bytes()[:2000])
+    for path, words in (
+        (tmp_path / "none.mp4", "no such file"),
+        (tmp_path, "is a folder"),
+        (empty, "is empty"),
+        (text, "not a video that can be read"),
+        (cut, "not a video that can be read"),
+    ):
+        with pytest.raises(MediaError, match=words) as caught:
+            VideoReader(path)
+        assert caught.value.hint
+        assert "\n" not in caught.value.message
+
+
+def test_a_file_without_pictures_or_without_sound_is_refused(tmp_path):
+    silent = write_video(tmp_path / "silent.mp4", sound=None, seconds=0.2)
+    with pytest.raises(MediaError, match=r"silent\.mp4 has no sound"):
+        SoundReader(silent)
+    blind = tmp_path / "blind.m4a"
+    with av.open(str(blind), "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(0.5, 44100, 1, []), "fltp", "mono")
+        frame.rate, frame.pts = 44100, 0
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with pytest.raises(MediaError, match="has no picture"):
+        VideoReader(blind)
+
+
+def test_names_that_look_like_protocols_or_options_are_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "plain.mp4", seconds=0.2)
+    for name in ("a:b.mp4", "-o.mp4", "näme 100%d.mp4"):
+        Path("plain.mp4").rename(name)
+        assert VideoReader(Path(name)).width == 160
+        Path(name).rename("plain.mp4")

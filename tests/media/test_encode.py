@@ -1,0 +1,154 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from videos import Read, read_sound, write_video
+
+from avsegcli.errors import MediaError
+from avsegcli.media.decode import VideoReader
+from avsegcli.media.encode import VideoWriter, check_writable, container_of, written_whole
+
+
+def rewrite(source, output) -> Read:
+    video = VideoReader(source)
+    with VideoWriter(output, video, source) as writer:
+        for frame in video:
+            writer.write(frame)
+    return Read(output)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_size_rate_times_and_the_very_sound_packets_are_kept(tmp_path, suffix):
+    source = write_video(tmp_path / "a.mp4", seconds=1)
+    written = rewrite(source, tmp_path / f"b{suffix}")
+    assert written.size == (160, 96)
+    assert written.codec == "h264"
+    assert written.rate == Fraction(30000, 1001)
+    assert len(written.times) == 30
+    codec, packets = read_sound(source)
+    assert written.sound_codec == codec == "aac"
+    assert [data for _, data in written.sound] == [data for _, data in packets]
+    # Matroska knows no time below 0 and moves everything by the lead-in of AAC.
+    moved = -packets[0][0] if suffix == ".mkv" else 0
+    sound_times = np.array([time for time, _ in written.sound])
+    assert sound_times - moved == pytest.approx([time for time, _ in packets], abs=1e-3)
+    assert np.array(written.times) - moved == pytest.approx(Read(source).times, abs=1e-3)
+
+
+def test_webm_is_vp9_with_opus(tmp_path):
+    written = rewrite(write_video(tmp_path / "a.mp4", seconds=0.5), tmp_path / "b.webm")
+    assert (written.codec, written.sound_codec) == ("vp9", "opus")
+    assert len(written.times) == 15
+    assert written.sound[-1][0] == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("sound", "rate", "suffix", "expected"),
+    [
+        ("pcm_s16le", 44100, ".mp4", "aac"),
+        ("pcm_s16le", 44100, ".mov", "pcm_s16le"),
+        ("libmp3lame", 44100, ".mp4", "mp3"),
+        ("libopus", 48000, ".webm", "opus"),
+    ],
+)
+def test_sound_is_copied_where_the_container_takes_it(tmp_path, sound, rate, suffix, expected):
+    source = write_video(
+        tmp_path / "a.mkv", sound=sound, sound_rate=rate, seconds=0.5, sound_seconds=2
+    )
+    written = rewrite(source, tmp_path / f"b{suffix}")
+    assert written.sound_codec == expected
+    assert written.sound[-1][0] == pytest.approx(2.0, abs=0.1)  # also what outlasts the picture
+
+
+def test_sound_of_a_transport_stream_is_copied_into_mp4(tmp_path):
+    source = write_video(
+        tmp_path / "a.ts", start=30, seconds=1, time_base=Fraction(1, 90000), rate=Fraction(25)
+    )
+    written = rewrite(source, tmp_path / "b.mp4")
+    assert written.sound_codec == "aac"
+    assert written.times[0] == pytest.approx(0, abs=0.1)
+    assert written.sound[0][0] == pytest.approx(0, abs=0.1)
+
+
+def test_late_sound_stays_late(tmp_path):
+    source = write_video(tmp_path / "a.mp4", sound_start=0.7, seconds=1)
+    written = rewrite(source, tmp_path / "b.mp4")
+    assert written.sound[0][0] == pytest.approx(read_sound(source)[1][0][0], abs=1e-3)
+    assert written.sound[0][0] > 0.6
+
+
+@pytest.mark.parametrize(("suffix", "pix_fmt"), [(".mp4", "yuv444p"), (".webm", "yuv420p")])
+def test_an_odd_size_is_kept(tmp_path, suffix, pix_fmt):
+    source = write_video(
+        tmp_path / "a.mp4", width=161, height=97, pix_fmt="yuv444p", seconds=0.3, sound_seconds=0.3
+    )
+    written = rewrite(source, tmp_path / f"b{suffix}")
+    assert written.size == (161, 97)
+    assert written.pix_fmt == pix_fmt
+
+
+def test_variable_frame_times_survive(tmp_path):
+    times = [Fraction(t, 1000) for t in (0, 40, 55, 300, 310, 900, 1000)]
+    source = write_video(tmp_path / "a.mkv", times=times, time_base=Fraction(1, 1000))
+    written = rewrite(source, tmp_path / "b.mp4")
+    assert written.times == pytest.approx([float(t) for t in times], abs=1e-3)
+
+
+def test_a_turned_video_is_written_upright(tmp_path):
+    source = write_video(tmp_path / "a.mp4", rotation=90, seconds=0.2)
+    assert rewrite(source, tmp_path / "b.mp4").size == (96, 160)
+
+
+def test_the_index_of_an_mp4_comes_first(tmp_path):
+    rewrite(write_video(tmp_path / "a.mp4", seconds=0.3), tmp_path / "b.mp4")
+    data = (tmp_path / "b.mp4").read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+
+
+def test_an_unknown_suffix_is_refused(tmp_path):
+    with pytest.raises(MediaError, match=r"no video format is known by the suffix \.xyz") as caught:
+        container_of(tmp_path / "a.xyz")
+    assert ".mp4" in caught.value.hint
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    there = tmp_path / "there.mp4"
+    there.touch()
+    for path, words in (
+        (there, "exists already"),
+        (tmp_path / "no" / "a.mp4", "no such folder"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(MediaError, match=words):
+            check_writable(path)
+    check_writable(there, force=True)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    output = tmp_path / "a.mp4"
+
+    def interrupted() -> None:
+        with written_whole(output) as part:
+            part.write_text("half")
+            assert part.suffix == ".mp4"
+            assert part.name.startswith(".")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+    with written_whole(output) as part:
+        part.write_text("whole")
+        assert not output.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_error_of_the_encoder_is_told_with_the_name_of_the_output(tmp_path):
+    source = write_video(tmp_path / "a.mp4", seconds=0.2)
+    video = VideoReader(source)
+    wanted = tmp_path / "wanted.mp4"
+    with (
+        pytest.raises(MediaError, match=r"cannot write .*wanted\.mp4"),
+        VideoWriter(tmp_path / "no" / "part.mp4", video, source, name=wanted),
+    ):
+        pass

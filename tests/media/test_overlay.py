@@ -1,0 +1,96 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from avsegcli.media.decode import planes_of
+from avsegcli.media.masks import MaskFinder
+from avsegcli.media.overlay import COLOURS, Painter, class_colour
+
+CLASSES = ("background", "dog", "speedboat", "person")
+
+
+def grey_frame(width: int, height: int, value: int = 100):
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, filling in zip(planes_of(frame), (value, 128, 128), strict=True):
+        plane[:] = filling
+    frame.pts, frame.time_base, frame.colorspace = 7, Fraction(1, 25), 5
+    return frame
+
+
+def masks_of(width: int, height: int, class_index: int = 1):
+    probs = np.zeros((4, 32, 32), np.float32)
+    probs[class_index, 12:28, 8:24] = 1
+    return MaskFinder(width, height)(probs)
+
+
+def test_nothing_sounding_returns_the_frame_itself():
+    frame = grey_frame(64, 64)
+    silent = MaskFinder(64, 64)(np.zeros((4, 8, 8), np.float32))
+    assert Painter(CLASSES, 64, 64).paint(frame, silent) is frame
+
+
+def test_the_given_frame_is_not_drawn_on():
+    frame = grey_frame(320, 240)
+    painted = Painter(CLASSES, 320, 240).paint(frame, masks_of(320, 240))
+    assert painted.pts == 7
+    assert [np.unique(plane).tolist() for plane in planes_of(frame)] == [[100], [128], [128]]
+    assert (planes_of(painted)[0] != 100).any()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_the_fill_is_the_colour_of_the_class_at_the_opacity_asked(alpha):
+    frame = grey_frame(320, 240)
+    painter = Painter(CLASSES, 320, 240, colorspace=5, alpha=alpha)
+    rgb = painter.paint(frame, masks_of(320, 240, 2)).to_ndarray(format="rgb24").astype(int)
+    grey = frame.to_ndarray(format="rgb24")[0, 0].astype(int)
+    wanted = grey + alpha * (np.array(class_colour(2)) - grey)
+    inside, outside = rgb[150:170, 120:150].mean(axis=(0, 1)), rgb[225:, 250:].mean(axis=(0, 1))
+    assert inside == pytest.approx(wanted, abs=4)
+    assert outside == pytest.approx(grey, abs=2)
+
+
+def test_the_outline_is_opaque_in_the_colour_of_the_class():
+    painter = Painter(CLASSES, 640, 480, colorspace=5, alpha=0.0)
+    rgb = painter.paint(grey_frame(640, 480), masks_of(640, 480, 2)).to_ndarray(format="rgb24")
+    edge = rgb[300, 150:170].astype(int)  # the mask begins at 160
+    assert np.abs(edge - class_colour(2)).sum(axis=1).min() < 60
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1920, 1080), (321, 181), (64, 48), (16, 16), (3, 3), (1, 1)]
+)
+def test_any_frame_size_can_be_painted(width, height):
+    painter = Painter(CLASSES, width, height)
+    probs = np.zeros((4, 16, 16), np.float32)
+    probs[1, :, :8], probs[2, :4, 8:], probs[3, 8:, 8:] = 1, 1, 1
+    masks = MaskFinder(width, height)(probs)
+    painted = painter.paint(grey_frame(width, height), masks)
+    assert (painted.width, painted.height) == (width, height)
+
+
+def test_labels_stay_inside_the_frame_and_apart_from_each_other():
+    painter = Painter(("background", "a long class name", "another long name"), 640, 360)
+    probs = np.zeros((3, 16, 16), np.float32)
+    probs[1, 0:3, 0:3] = 1
+    probs[2, 0:3, 3:5] = 1
+    masks = MaskFinder(640, 360)(probs)
+    frame = grey_frame(640, 360)
+    places = []
+    put = painter._put
+    painter._put = lambda *arguments: places.append(put(*arguments)) or places[-1]
+    painter.paint(frame, masks)
+    assert len(places) == 3  # legend and two labels
+    for index, box in enumerate(places):
+        assert box.left >= 0
+        assert box.top >= 0
+        assert box.right <= 640
+        assert box.bottom <= 360
+        assert all(box.overlap(other) is None for other in places[:index])
+
+
+def test_colours_are_steady_and_differ_for_as_many_classes_as_avsbench_has():
+    assert class_colour(1) == COLOURS[0]
+    assert len({class_colour(index) for index in range(1, 61)}) == 60
+    assert all(0 <= value <= 255 for index in range(1, 256) for value in class_colour(index))

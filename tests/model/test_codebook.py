@@ -1,0 +1,155 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from avsegcli.model.codebook import Codebook
+
+# Of mean 0 and variance 1, as all code vectors are.
+CORNERS = torch.tensor([[1.0, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1], [-1, 1, -1, 1]])
+
+
+def codebook_of(code: torch.Tensor, **settings) -> Codebook:
+    """A codebook of these vectors, which the first batch does not overwrite."""
+    codebook = Codebook(*code.shape, **settings)
+    with torch.no_grad():
+        codebook.code.copy_(code)
+        codebook.total.copy_(code)
+    codebook.filled.fill_(True)
+    return codebook
+
+
+def test_code_vectors_have_mean_0_and_variance_1():
+    vectors = Codebook(8, 16).vectors()
+    torch.testing.assert_close(vectors.mean(1), torch.zeros(8), rtol=0, atol=1e-6)
+    torch.testing.assert_close(vectors.var(1, correction=0), torch.ones(8), rtol=0, atol=1e-3)
+
+
+def test_each_token_gets_its_nearest_code():
+    codebook, tokens = Codebook(16, 4).eval(), torch.randn(3, 5, 4)
+    quantized = codebook(tokens, update=False)
+    distances = (tokens[:, :, None] - codebook.vectors()).square().sum(-1)  # (3, 5, 16)
+    assert torch.equal(quantized.indices, distances.argmin(-1))
+    torch.testing.assert_close(quantized.vectors, codebook.vectors()[quantized.indices])
+    expected = 0.25 * distances.amin(-1).mean() / 4
+    torch.testing.assert_close(quantized.loss_commit, expected)
+
+
+def test_gradients_pass_straight_through():
+    codebook, tokens = Codebook(8, 4).eval(), torch.randn(2, 3, 4, requires_grad=True)
+    weight = torch.randn(2, 3, 4)
+    (codebook(tokens, update=False).vectors * weight).sum().backward()
+    assert torch.equal(tokens.grad, weight)
+
+
+def test_the_commitment_loss_pulls_tokens_to_their_codes():
+    codebook, tokens = Codebook(8, 4).eval(), torch.randn(2, 3, 4, requires_grad=True)
+    quantized = codebook(tokens, update=False)
+    quantized.loss_commit.backward()
+    away = tokens.detach() - codebook.vectors()[quantized.indices]
+    torch.testing.assert_close(tokens.grad, 0.25 * 2 * away / tokens.numel())
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_local_tokens_do_not_move_the_codebook(ema):
+    codebook = codebook_of(torch.randn(8, 4), ema=ema).train()
+    before = {key: value.clone() for key, value in codebook.state_dict().items()}
+    loss = codebook(torch.randn(2, 3, 4, requires_grad=True), update=False).loss_commit
+    loss.backward()
+    assert all(torch.equal(before[k], v) for k, v in codebook.state_dict().items())
+    assert ema or codebook.code.grad is None
+
+
+def test_global_tokens_do_not_move_the_codebook_in_evaluation():
+    codebook = codebook_of(torch.randn(8, 4)).eval()
+    before = codebook.code.clone()
+    codebook(torch.randn(2, 3, 4), update=True)
+    assert torch.equal(before, codebook.code)
+
+
+def test_the_first_batch_fills_the_codebook():
+    codebook = Codebook(6, 4, decay=1.0).train()
+    tokens = 100 + torch.randn(2, 3, 4)
+    codebook(tokens, update=True)
+    nearest = torch.cdist(codebook.code, tokens.flatten(0, 1)).amin(1)
+    assert codebook.filled
+    assert (nearest < 0.1).all()
+
+
+def test_the_moving_average_by_hand():
+    codebook = codebook_of(CORNERS[:2], decay=0.9).train()
+    near_first, near_second = CORNERS[0] + torch.tensor([0.1, 0, 0, 0]), 2 * CORNERS[1]
+    codebook(torch.stack([near_first, CORNERS[0], near_second])[None], update=True)
+    # Each code had one token, itself; the first got two more, the second one.
+    expected = torch.stack(
+        [
+            (0.9 * CORNERS[0] + 0.1 * (near_first + CORNERS[0])) / (0.9 + 0.1 * 2),
+            (0.9 * CORNERS[1] + 0.1 * near_second) / (0.9 + 0.1),
+        ]
+    )
+    torch.testing.assert_close(codebook.code, expected)
+
+
+def test_the_moving_average_finds_the_means_of_clusters():
+    codebook = Codebook(3, 4, decay=0.9).train()
+    for _ in range(100):
+        tokens = CORNERS[torch.randint(3, (4, 8))] + 0.1 * torch.randn(4, 8, 4)
+        codebook(tokens, update=True)
+    assert torch.cdist(CORNERS[:3], codebook.vectors()).amin(1).max() < 0.2
+
+
+def test_the_gradient_form_moves_codes_to_their_tokens():
+    codebook = codebook_of(torch.randn(8, 4), ema=False).train()
+    tokens = torch.randn(2, 3, 4, requires_grad=True)
+    code = codebook.code.detach().clone().requires_grad_()
+    quantized = codebook(tokens, update=True)
+    quantized.loss_commit.backward()
+    F.mse_loss(F.layer_norm(code, (4,))[quantized.indices], tokens.detach()).backward()
+    torch.testing.assert_close(codebook.code.grad, code.grad)
+    assert torch.equal(codebook.code, code)
+
+
+@pytest.mark.parametrize("ema", [True, False])
+def test_dead_codes_come_back_as_tokens(ema):
+    codebook = codebook_of(CORNERS, ema=ema, decay=0.5).train()
+    for _ in range(8):
+        tokens = CORNERS[0] + 0.1 * torch.randn(2, 8, 4)
+        codebook(tokens, update=True).loss_commit.detach()
+    assert (codebook.vectors() @ CORNERS[0] / 4).min() > 0.9
+
+
+def test_perplexity_and_usage_by_hand():
+    codebook = codebook_of(CORNERS, decay=0.0).train()
+    codebook(CORNERS[[0, 0, 1, 1]], update=True)
+    assert codebook.perplexity().item() == pytest.approx(2.0, rel=1e-4)
+    assert codebook.usage().item() == 0.5  # though the other two were revived
+    codebook.code.copy_(CORNERS)
+    codebook(CORNERS, update=True)
+    assert codebook.perplexity().item() == pytest.approx(4.0, rel=1e-4)
+    assert codebook.usage().item() == 1.0
+
+
+def test_the_first_tokens_pass_unquantized_and_more_and_more_are_quantized():
+    codebook = codebook_of(CORNERS, warmup=4).train()
+    tokens = torch.randn(50, 10, 4)
+    shares = []
+    for _ in range(5):
+        vectors = codebook(tokens, update=True).vectors
+        shares.append((vectors != tokens).any(-1).float().mean().item())
+    assert shares[0] < 0.5
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert (codebook.eval()(tokens, update=False).vectors != tokens).any(-1).all()
+
+
+def test_bf16_autocast_chooses_the_same_codes():
+    codebook, tokens = Codebook(128, 64).eval(), torch.randn(50, 64)
+    expected = codebook(tokens, update=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = codebook(tokens, update=False)
+    assert torch.equal(found.indices, expected.indices)
+    assert torch.equal(found.vectors, expected.vectors)
+
+
+def test_tokens_of_another_width_are_refused():
+    with pytest.raises(ValueError, match="tokens of 5 channels"):
+        Codebook(8, 4)(torch.zeros(1, 5), update=False)

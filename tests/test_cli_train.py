@@ -1,0 +1,200 @@
+import pytest
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.cli import main
+
+TINY = """
+[model]
+hidden_dim = 16
+num_heads = 2
+ffn_dim = 16
+encoder_layers = 1
+decomposition_layers = 1
+decoder_layers = 1
+pyramid_dim = 16
+mask_channels = 8
+codebook_size = 8
+
+[data]
+size = 32
+num_frames = 1
+batch_size = 2
+workers = 0
+clips_per_epoch = 4
+
+[optim]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def train(toy_parts, tmp_path):
+    """Run `avseg train` on the toy parts with a tiny model; returns the exit code."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+
+    def run(*arguments, data=toy_parts, out=tmp_path / "run"):
+        options = ["--config", str(tmp_path / "tiny.toml"), "--device", "cpu"]
+        return main(["train", "--data", str(data), "--out", str(out), *options, *arguments])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(toy_parts, tmp_path_factory):
+    root = tmp_path_factory.mktemp("finished")
+    (root / "tiny.toml").write_text(TINY)
+    options = ["--config", str(root / "tiny.toml"), "--device", "cpu"]
+    assert main(["train", "--data", str(toy_parts), "--out", str(root / "run"), *options]) == 0
+    return root / "run"
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def two_lines(capsys):
+    """The message and the hint of an error."""
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith("avseg: ")
+    assert second.startswith("       ")
+    return first[len("avseg: ") :], second.strip()
+
+
+def test_a_run_says_what_it_does_and_writes_a_checkpoint(train, tmp_path, capsys):
+    assert train() == 0
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "training on cpu: 2 batches of 2 clips an epoch, 4 clips to validate" in printed.err
+    assert "epoch 1: J " in printed.err
+    loaded = load_checkpoint(tmp_path / "run" / "best.safetensors")
+    assert loaded.classes == ("background", "disc", "square", "star", "triangle")
+    assert loaded.name == "lite"
+
+
+def test_a_run_is_neither_replaced_nor_resumed_unasked(train, finished, capsys):
+    before = content(finished)
+    assert train(out=finished) == 1
+    message, hint = two_lines(capsys)
+    assert message == f"{finished} holds a run already"
+    assert hint == "--resume goes on with it, --force replaces it"
+    assert content(finished) == before
+
+
+def test_resume_goes_on_where_the_run_stood(train, tmp_path):
+    assert train() == 0
+    assert train("--resume", "--set", "optim.epochs=2") == 0
+    scores = (tmp_path / "run" / "scores.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in scores[1:]] == [["1", "2"], ["2", "4"]]
+
+
+def test_resuming_what_is_not_there_is_refused(train, tmp_path, capsys):
+    assert train("--resume") == 1
+    assert two_lines(capsys)[0] == f"no state to resume in {tmp_path / 'run'}"
+
+
+def test_force_replaces_the_run_and_nothing_else_in_its_folder(train, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("notes.txt", "best.safetensors", "scores.csv"):
+        (run / name).write_text("older")
+    assert train("--force") == 0
+    assert (run / "notes.txt").read_text() == "older"
+    assert "older" not in (run / "scores.csv").read_text()
+    load_checkpoint(run / "best.safetensors")
+
+
+def test_force_may_begin_from_the_checkpoint_that_it_replaces(train, finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    best = run / "best.safetensors"
+    best.write_bytes((finished / "best.safetensors").read_bytes())
+    assert train("--force", "--init", str(best)) == 0
+    assert f"tensors from {best}" in capsys.readouterr().err
+
+
+def test_a_mistake_beside_force_does_not_cost_the_older_run(train, finished, tmp_path, capsys):
+    before = content(finished)
+    assert train("--force", "--init", str(tmp_path / "none.safetensors"), out=finished) == 1
+    assert two_lines(capsys)[0] == f"no weights at {tmp_path / 'none.safetensors'}"
+    assert content(finished) == before
+
+
+@pytest.mark.parametrize("option", ["--audio-weights", "--backbone-weights"])
+def test_weights_that_do_not_fit_are_refused(train, finished, tmp_path, capsys, option):
+    for path, reason in {
+        tmp_path / "none.pth": "no weights at",
+        tmp_path / "tiny.toml": "cannot read the weights",
+        finished / "best.safetensors": "",
+    }.items():
+        assert train(option, str(path)) == 1
+        lines = capsys.readouterr().err.splitlines()
+        errors = [line for line in lines if line.startswith("avseg: ")]
+        assert len(errors) == 1
+        assert str(path) in errors[0]
+        assert reason in errors[0]
+        assert lines.index(errors[0]) >= len(lines) - 2  # at most a hint follows
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_setting_gets_a_suggestion_and_exit_code_2(train, tmp_path, capsys):
+    assert train("--set", "optim.epoch=3") == 2
+    message, hint = two_lines(capsys)
+    assert message == "unknown key 'optim.epoch', did you mean 'optim.epochs'?"
+    assert hint
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set", "optim.lr=fast"],
+        ["--set", "optim.lr"],
+        ["--set", "model.backbone=resnet51"],
+        ["--set", "model.quantization=false", "--set", "model.decomposition=false"],
+        ["--preset", "heavy"],
+        ["--device", "toaster"],
+    ],
+)
+def test_a_wrong_setting_is_two_lines_or_one_and_exit_code_2(train, tmp_path, capsys, arguments):
+    assert train(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("avseg: ")
+    assert len(lines) <= 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_data_is_refused_in_two_lines(train, tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (tmp_path / "missing", empty):
+        assert train(data=folder) == 1
+        assert str(folder) in two_lines(capsys)[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_epoch_smaller_than_a_batch_is_refused(train, capsys):
+    assert train("--set", "data.batch_size=5") == 1
+    assert two_lines(capsys) == (
+        "4 clips an epoch are fewer than one batch of 5",
+        "lower it with --set data.batch_size=1",
+    )
+
+
+def test_ctrl_c_ends_with_130_and_can_be_resumed(train, tmp_path, capsys, monkeypatch):
+    from avsegcli.training.data import ComposedData
+
+    batches = ComposedData.batches
+
+    def interrupted(self, epoch, skip=0):
+        yield next(batches(self, epoch, skip))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ComposedData, "batches", interrupted)
+        assert train() == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "stopped at step 1; go on with --resume",
+        "avseg: interrupted",
+    ]
+    assert train("--resume") == 0
+    assert (tmp_path / "run" / "last.safetensors").exists()

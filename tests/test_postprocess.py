@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from avsegcli.model.qsd import QSDOutput
+from avsegcli.postprocess import class_probs
+
+
+def make_output(masks, classes):
+    """An output that has these probabilities: masks (T, Q, h, w), classes (T, Q, L)."""
+    return QSDOutput(
+        mask_logits=torch.tensor(masks)[None].logit(),
+        class_logits=torch.tensor(classes)[None].logit(),
+        boxes=torch.zeros(1, len(masks), len(masks[0]), 4),
+        auxiliary=[],
+        heard_logits=torch.zeros(1, len(masks), 2),
+        visible_logits=torch.zeros(1, len(masks), 3, 1, 2),
+        loss_commit=torch.zeros(()),
+        global_indices=None,
+        local_indices=None,
+    )
+
+
+def test_a_class_is_where_some_query_of_it_is():
+    # Two queries, one row of two pixels, two classes.
+    output = make_output([[[[0.9, 0.2]], [[0.4, 0.8]]]], [[[0.5, 0.1], [0.3, 1.0]]])
+    probs = class_probs(output, class_threshold=0.5)
+    # Class 1: max(0.5 * 0.9, 0.3 * 0.4), max(0.5 * 0.2, 0.3 * 0.8)
+    # Class 2: max(0.1 * 0.9, 1.0 * 0.4), max(0.1 * 0.2, 1.0 * 0.8)
+    expected = [[[0.55, 0.2]], [[0.45, 0.24]], [[0.4, 0.8]]]
+    assert torch.allclose(probs, torch.tensor(expected)[None, None])
+
+
+def test_the_class_threshold_is_where_a_full_mask_reaches_one_half():
+    output = make_output([[[[1.0]]], [[[1.0]]], [[[1.0]]]], [[[0.1]], [[0.2]], [[0.7]]])
+    probs = class_probs(output, class_threshold=0.2)[0, :, 1, 0, 0]
+    assert probs.tolist() == pytest.approx([0.25, 0.5, 1.0])
+
+
+def test_silence_leaves_the_background():
+    output = make_output([[[[1.0, 1.0]]]], [[[0.0, 0.0]]])
+    assert class_probs(output)[0, 0].tolist() == [[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]]
+
+
+def test_each_frame_and_clip_is_merged_by_itself():
+    random = torch.Generator().manual_seed(0)
+    masks = torch.rand(2, 3, 4, 5, 6, generator=random)
+    classes = torch.rand(2, 3, 4, 2, generator=random)
+    output = make_output(masks[0].tolist(), classes[0].tolist())._replace(
+        mask_logits=masks.logit(), class_logits=classes.logit()
+    )
+    probs = class_probs(output)
+    assert probs.shape == (2, 3, 3, 5, 6)
+    assert probs.min() >= 0
+    assert probs.max() <= 1
+    alone = make_output(masks[1, 2:].tolist(), classes[1, 2:].tolist())
+    assert torch.allclose(class_probs(alone)[0, 0], probs[1, 2])
+    assert torch.allclose(probs[:, :, 0], 1 - probs[:, :, 1:].amax(2))

@@ -1,0 +1,332 @@
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import avsegcli.training.trainer
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.config import load_config
+from avsegcli.datasets.clip import Clip
+from avsegcli.errors import AvsegError, DataError, WeightsError
+from avsegcli.training.data import StoredData
+from avsegcli.training.trainer import Trainer
+
+TINY = [
+    "model.hidden_dim=16",
+    "model.num_heads=2",
+    "model.ffn_dim=16",
+    "model.encoder_layers=1",
+    "model.decomposition_layers=1",
+    "model.decoder_layers=1",
+    "model.pyramid_dim=16",
+    "model.mask_channels=8",
+    "model.codebook_size=8",
+    "data.size=32",
+    "data.num_frames=1",
+    "data.batch_size=2",
+    "data.workers=0",
+    "optim.epochs=2",
+    "optim.warmup_steps=0",
+    "optim.frozen_stages=0",
+    "optim.frozen_norm=false",
+]
+STEPS = 3  # an epoch
+
+
+class Clips:
+    """A grey picture whose left half sounds, or whose right half does: noise or a tone."""
+
+    classes = ("background", "left", "right")
+
+    def __init__(self, number):
+        self.number = number
+
+    def __len__(self):
+        return self.number
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        side = index % 2
+        labels = np.zeros((1, 32, 32), np.uint8)
+        labels[0, :, 16 * side : 16 * side + 16] = 1 + side
+        noise = rng.standard_normal(16_000) / 10
+        tone = np.sin(np.arange(16_000) / (3 + rng.random())) / 2
+        heard = np.zeros((1, 3), bool)
+        heard[0, 1 + side] = True
+        return Clip(
+            name=f"clip {index}",
+            frames=rng.integers(100, 150, (1, 32, 32, 3), np.uint8),
+            waveform=(tone if side else noise).astype(np.float32),
+            labels=labels,
+            annotated=np.ones(1, bool),
+            visible=labels,
+            heard=heard,
+        )
+
+
+class Disturbed:
+    """Training data with which something happens before a certain batch."""
+
+    def __init__(self, data, before, happen):
+        self.data, self.left, self.happen = data, before, happen
+        self.classes, self.batches_per_epoch = data.classes, data.batches_per_epoch
+
+    def batches(self, epoch, skip=0):
+        for batch in self.data.batches(epoch, skip):
+            if self.left == 0:
+                self.happen(batch)
+            self.left -= 1
+            yield batch
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def raises(error):
+    def happen(_batch):
+        raise error
+
+    return happen
+
+
+def make_trainer(run, *settings, disturb=None, val=None, said=None):
+    """A trainer of a tiny model on six clips; `disturb` is (number of good batches, what then)."""
+    config = load_config("lite", overrides=[*TINY, *settings])
+    train = StoredData(Clips(STEPS * 2), config.data, config.optim.seed)
+    return Trainer(
+        config,
+        run,
+        train if disturb is None else Disturbed(train, *disturb),
+        Clips(2) if val is None else val,
+        device=torch.device("cpu"),
+        name="tiny",
+        report=lambda line: said.append(line) if said is not None else None,
+    )
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def learned(run):
+    """What must be the same if two runs are: each step's losses, each epoch's scores, the end."""
+    timing = {"clips_per_s", "waiting"}
+    steps = [{k: v for k, v in row.items() if k not in timing} for row in rows(run / "log.csv")]
+    return steps, rows(run / "scores.csv"), (run / "last.safetensors").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _log_each_step(monkeypatch):
+    monkeypatch.setattr(avsegcli.training.trainer, "LOG_EVERY", 1)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "unbroken"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(avsegcli.training.trainer, "LOG_EVERY", 1)
+        make_trainer(run).fit()
+    return run
+
+
+def test_a_run_folder_holds_what_is_promised(unbroken):
+    assert {path.name for path in unbroken.iterdir()} - {"tensorboard"} == {
+        "config.json",
+        "log.csv",
+        "scores.csv",
+        "best.safetensors",
+        "last.safetensors",
+        "state.pt",
+    }
+    config = json.loads((unbroken / "config.json").read_text())
+    assert config["classes"] == ["background", "left", "right"]
+    assert config["model"]["hidden_dim"] == 16
+
+
+def test_the_logs_say_what_happened_in_numbers(unbroken):
+    steps, scores = rows(unbroken / "log.csv"), rows(unbroken / "scores.csv")
+    assert [int(row["step"]) for row in steps] == [1, 2, 3, 4, 5, 6]
+    assert [int(row["epoch"]) for row in steps] == [0, 0, 0, 1, 1, 1]
+    terms = [key for key in steps[0] if key.startswith("loss_")]
+    assert {"loss_mask", "loss_dice", "loss_classes", "loss_box", "loss_giou"} <= set(terms)
+    assert {"loss_quantization", "loss_heard", "loss_visible"} <= set(terms)
+    for row in steps:
+        assert float(row["loss"]) == pytest.approx(sum(float(row[key]) for key in terms), rel=1e-5)
+        assert 0 < float(row["codebook_usage"]) <= 1
+        assert 0 <= float(row["waiting"]) <= 1
+    assert [(row["epoch"], row["step"]) for row in scores] == [("1", "3"), ("2", "6")]
+    assert all(0 <= float(row["tpavi_j"]) <= 1 for row in scores)
+    assert {"miou_present", "j_object", "silent_area"} <= set(scores[0])
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_validation_writes_checkpoints_that_load(unbroken, name):
+    loaded = load_checkpoint(unbroken / f"{name}.safetensors")
+    assert loaded.classes == ("background", "left", "right")
+    assert (loaded.name, loaded.config.hidden_dim) == ("tiny", 16)
+
+
+def test_the_last_checkpoint_holds_the_averaged_weights(unbroken):
+    average = torch.load(unbroken / "state.pt", weights_only=True)["average"]["state"]
+    state = load_checkpoint(unbroken / "last.safetensors").model.state_dict()
+    assert all(torch.equal(state[key], average[key]) for key in state)
+
+
+@pytest.mark.parametrize("good_batches", [1, 4])
+def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(
+    unbroken, tmp_path, good_batches
+):
+    said = []
+    broken = make_trainer(tmp_path, disturb=(good_batches, raises(KeyboardInterrupt)), said=said)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    assert said[-1] == f"stopped at step {good_batches}; go on with --resume"
+    resumed = make_trainer(tmp_path)
+    resumed.resume()
+    resumed.fit()
+    assert learned(tmp_path) == learned(unbroken)
+
+
+def test_a_killed_run_goes_on_from_its_last_saved_step_and_logs_no_step_twice(
+    unbroken, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(avsegcli.training.trainer, "SAVE_EVERY", 2)
+    with pytest.raises(PowerCutError):
+        make_trainer(tmp_path, disturb=(5, raises(PowerCutError))).fit()
+    assert len(rows(tmp_path / "log.csv")) == 5
+    resumed = make_trainer(tmp_path)
+    resumed.resume()
+    assert resumed.progress.step == 4
+    resumed.fit()
+    assert learned(tmp_path) == learned(unbroken)
+
+
+def test_ctrl_c_in_the_last_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_path):
+    class Interrupting(Clips):
+        asked = 0
+
+        def __getitem__(self, index):
+            self.asked += 1
+            if self.asked > self.number:  # the second validation
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(tmp_path, val=Interrupting(2)).fit()
+    resumed = make_trainer(tmp_path)
+    resumed.resume()
+    resumed.fit()
+    assert learned(tmp_path) == learned(unbroken)
+
+
+def test_a_finished_run_has_nothing_left_to_do(unbroken, tmp_path):
+    (tmp_path / "state.pt").write_bytes((unbroken / "state.pt").read_bytes())
+    trainer = make_trainer(tmp_path)
+    trainer.resume()
+    trainer.fit()
+    assert not (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.parametrize("what", ["frames", "log_mel"])
+def test_what_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tmp_path, what):
+    def spoil(batch):
+        getattr(batch, what).fill_(float("nan"))
+
+    trainer = make_trainer(tmp_path, disturb=(STEPS, spoil))
+    with pytest.raises(AvsegError, match="not finite at step 3 of") as caught:
+        trainer.fit()
+    assert "loss_" in caught.value.message
+    assert "--resume" in caught.value.hint
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == STEPS
+    assert all(torch.isfinite(value.float()).all() for value in state["model"].values())
+    load_checkpoint(tmp_path / "last.safetensors")
+
+
+def test_before_the_first_save_the_hint_does_not_speak_of_resuming(tmp_path):
+    trainer = make_trainer(tmp_path, disturb=(0, lambda batch: batch.frames.fill_(float("inf"))))
+    with pytest.raises(AvsegError) as caught:
+        trainer.fit()
+    assert "--resume" not in caught.value.hint
+    assert not (tmp_path / "state.pt").exists()
+
+
+def moved(trainer):
+    """Names of the parameters and statistics that an epoch of training changes."""
+    before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+    trainer.fit()
+    after = trainer.model.state_dict()
+    return {key for key in before if not torch.equal(before[key], after[key])}
+
+
+def test_frozen_stages_do_not_move_but_the_others_do(tmp_path):
+    changed = moved(make_trainer(tmp_path, "optim.epochs=1", "optim.frozen_stages=2"))
+    stages = {int(m[1]) for key in changed if (m := re.match(r"backbone\.stages\.(\d)", key))}
+    assert stages == {2, 3}
+
+
+def test_frozen_norm_keeps_statistics_while_weights_move(tmp_path):
+    changed = moved(make_trainer(tmp_path, "optim.epochs=1", "optim.frozen_norm=true"))
+    of_backbone = {key for key in changed if key.startswith("backbone.")}
+    assert of_backbone
+    assert not [key for key in of_backbone if "running" in key or "num_batches" in key]
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [("optim.backbone_lr_factor=0", "backbone"), ("optim.audio_lr_factor=0", "audio_encoder")],
+)
+def test_a_learning_rate_factor_of_0_leaves_a_part_alone(tmp_path, setting, part):
+    trainer = make_trainer(tmp_path, "optim.epochs=1", setting)
+    changed = moved(trainer)
+    assert changed
+    assert not [key for key in changed if key.startswith(part)]
+    # Otherwise its gradient would pile up and fill the norm that gradients are clipped to.
+    assert all(parameter.grad is None for parameter in getattr(trainer.model, part).parameters())
+
+
+def test_the_learning_rate_of_each_part_follows_factor_and_schedule(tmp_path):
+    trainer = make_trainer(
+        tmp_path,
+        "optim.epochs=1",
+        "optim.lr=1e-3",
+        "optim.schedule=step",
+        "optim.warmup_steps=6",
+        "optim.backbone_lr_factor=0.1",
+    )
+    trainer.fit()
+    rates = {group["factor"]: group["lr"] for group in trainer.optimizer.param_groups}
+    assert rates == pytest.approx({1.0: 0.5e-3, 0.1: 0.5e-4})  # step 3 of 6
+
+
+def test_without_an_average_the_checkpoint_holds_the_weights_themselves(tmp_path):
+    trainer = make_trainer(tmp_path, "optim.epochs=1", "optim.ema_decay=0.0")
+    trainer.fit()
+    state = load_checkpoint(tmp_path / "last.safetensors").model.state_dict()
+    present = trainer.model.state_dict()
+    assert all(torch.equal(state[key], present[key]) for key in state)
+
+
+def test_what_cannot_be_resumed_is_refused(unbroken, tmp_path):
+    with pytest.raises(AvsegError, match="no state to resume"):
+        make_trainer(tmp_path).resume()
+    with pytest.raises(AvsegError, match="other settings"):
+        make_trainer(unbroken, "model.hidden_dim=32").resume()
+    with pytest.raises(AvsegError, match="epochs of another length"):
+        make_trainer(unbroken, "data.batch_size=1", "optim.epochs=3").resume()
+    (tmp_path / "state.pt").write_bytes((unbroken / "state.pt").read_bytes()[:9999])
+    with pytest.raises(WeightsError, match="damaged"):
+        make_trainer(tmp_path).resume()
+
+
+def test_training_and_validation_must_have_the_same_classes(tmp_path):
+    class Others(Clips):
+        classes = ("background", "right", "left")
+
+    with pytest.raises(DataError, match="different classes"):
+        make_trainer(tmp_path, val=Others(2))
