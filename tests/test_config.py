@@ -41,5 +41,5 @@ def test_an_unknown_preset_and_a_broken_file_are_refused(tmp_path):
         load_config("r51")
     broken = tmp_path / "broken.toml"
     broken.write_text("lr = = 3")
-    with pytest.raises(ConfigError, match="broken.toml"):
+    with pytest.raises(ConfigError, match=r"broken\.toml"):
         load_config("lite", broken)

@@ -46,7 +46,7 @@ def make_clip(num_frames, height, width):
         ((721, 1281), (32, 56)),
         ((333, 111), (56, 19)),
         ((64, 48), (56, 42)),
-        ((10, 400), (2, 56)),
+        ((10, 400), (1, 56)),
     ],
 )
 def test_the_answer_covers_frames_of_any_size(predictor, size, expected):

@@ -19,8 +19,8 @@ def frame_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
         >>> frame_size((720, 1280), 224)
         (128, 224)
     """
-    scale = longest / max(size)
-    height, width = (max(CELL, CELL * round(side * scale / CELL)) for side in size)
+    # In whole numbers up to the division: 360 x 640 is to give what 720 x 1280 gives.
+    height, width = (max(CELL, CELL * round(side * longest / (CELL * max(size)))) for side in size)
     return height, width
 
 

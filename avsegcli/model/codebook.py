@@ -25,6 +25,9 @@ class Codebook(nn.Module):
     share AdamW's momentum. `ema=False` gives the gradient form, whose loss is then part of
     `loss_commit`.
 
+    Tokens can only be quantized well once they mean something: with `warmup`, none are in the first
+    steps of training (they go on as they are, while the codebook follows them), then more and more.
+
     A code that is hardly chosen any more is dead: it moves to a random token of the batch
     (SoundStream, Zeghidour et al. 2021, Sec. III-C). The first training batch fills the codebook.
 
@@ -90,17 +93,15 @@ class Codebook(nn.Module):
             # All code vectors have one length: the nearest has the largest product.
             indices = (flat @ code.detach().T).argmax(1)  # (M,)
             nearest = code[indices].view(tokens.shape)
-            loss = self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
+            share = self._quantized_share()
+            loss = share * self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
             if learns and not self.ema:
                 loss = loss + F.mse_loss(nearest, tokens.detach().to(nearest.dtype))
             if learns:
                 self._update(flat, indices)
-                self.updates += 1
         step = nearest.detach() - tokens.detach()
-        share = self._quantized_share()
         if share < 1:
             step = step * (torch.rand_like(step[..., :1]) < share)
-            loss = loss * share
         vectors = tokens + step.to(tokens.dtype)
         return Quantized(vectors, indices.view(tokens.shape[:-1]), loss)
 
@@ -160,6 +161,7 @@ class Codebook(nn.Module):
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(count)
             dist.all_reduce(total)
+        self.updates += 1
         self.chosen.lerp_(count, 1 - self.decay)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)

@@ -137,6 +137,9 @@ def sine_position(valid: Tensor, dim: int, temperature: float = 10_000.0) -> Ten
 
 def scale_valid(valid: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
     """Tell which cells ``(B, h, w)`` of a coarser grid begin in the valid part ``(B, H, W)``."""
-    rows = torch.arange(size[0], device=valid.device) * valid.shape[-2] // size[0]
-    columns = torch.arange(size[1], device=valid.device) * valid.shape[-1] // size[1]
+    # Strides are powers of two; the last cell of a coarse level may reach beyond the frame.
+    rows, columns = (
+        torch.arange(cells, device=valid.device) * 2 ** math.ceil(math.log2(pixels / cells))
+        for cells, pixels in zip(size, valid.shape[-2:], strict=True)
+    )
     return valid[:, rows[:, None], columns]

@@ -128,16 +128,16 @@ def test_perplexity_and_usage_by_hand():
     assert codebook.usage().item() == 1.0
 
 
-def test_the_first_tokens_pass_unquantized_and_more_and_more_are_quantized():
-    codebook = codebook_of(CORNERS, warmup=4).train()
-    tokens = torch.randn(50, 10, 4)
-    shares = []
-    for _ in range(5):
-        vectors = codebook(tokens, update=True).vectors
-        shares.append((vectors != tokens).any(-1).float().mean().item())
-    assert shares[0] < 0.5
-    assert shares == sorted(shares)
-    assert shares[-1] == 1.0
+def test_in_the_warm_up_more_and_more_tokens_are_quantized():
+    codebook = codebook_of(CORNERS, warmup=(1, 5)).train()
+    tokens = torch.randn(500, 2, 4)
+    shares, losses = [], []
+    for _ in range(6):
+        quantized = codebook(tokens, update=True)
+        shares.append((quantized.vectors != tokens).any(-1).float().mean().item())
+        losses.append(quantized.loss_commit.item())
+    assert shares == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1], abs=0.05)
+    assert losses[:2] == [0, 0]
     assert (codebook.eval()(tokens, update=False).vectors != tokens).any(-1).all()
 
 

@@ -84,3 +84,9 @@ def test_scale_valid_keeps_cells_that_begin_in_the_picture():
     valid = torch.zeros(1, 8, 8, dtype=torch.bool)
     valid[:, :5, :4] = True
     assert scale_valid(valid, (2, 4))[0].tolist() == [[True, True, False, False]] * 2
+
+
+def test_scale_valid_knows_that_a_coarse_level_reaches_beyond_the_frame():
+    valid = torch.zeros(1, 160, 160, dtype=torch.bool)  # 3 cells of stride 64 each way
+    valid[:, :64, :96] = True
+    assert scale_valid(valid, (3, 3))[0].tolist() == [[True, True, False], *[[False] * 3] * 2]
