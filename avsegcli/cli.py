@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         130 interrupted with Ctrl-C.
     """
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="avseg", standalone_mode=False)
     except AvsegError as error:
         typer.echo(f"avseg: {error.message}", err=True)
         if error.hint:

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+import typer
+
+from avsegcli.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_names_every_command_and_option(name):
+    assert f"avseg {name}" in README
+    for parameter in COMMANDS[name].params:
+        longest = max(parameter.opts, key=len)
+        if longest.startswith("--") and longest != "--help":
+            assert longest in README, f"avseg {name} {longest}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_ends_with_an_example(name):
+    assert f"avseg {name}" in COMMANDS[name].help
+
+
+def test_every_file_that_the_readme_links_to_is_there():
+    for link in README.split("](")[1:]:
+        target = link.split(")")[0]
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_ci_finds_the_test_command_in_the_readme():
+    block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
+    assert ".venv/bin/python -m pytest" in block
