@@ -37,6 +37,9 @@ class ModelConfig:
     quantization: bool = True
     recombination: bool = True
     calibration: bool = True
+    # Exponents of what decoder, tokens and picture say of a query's class; only training on clips
+    # that say what is heard and what is visible teaches the latter two.
+    agreement: tuple[float, ...] = (1.0, 0.0, 0.0)
     class_threshold: float = 0.5  # a query of this class probability is just heard
 
 

@@ -63,7 +63,7 @@ class Predictor:
         self.model = loaded.model
         self.classes = loaded.classes
         self.model_name = loaded.name
-        self.class_threshold = loaded.config.class_threshold
+        self.config = loaded.config
         self.device = device
 
     @property
@@ -102,5 +102,6 @@ class Predictor:
             torch.from_numpy(log_mel).to(self.device)[None, :, None],
             valid,
         )
-        probs = class_probs(output, self.class_threshold)[0]
+        config = self.config
+        probs = class_probs(output, config.class_threshold, config.agreement)[0]
         return probs[..., : height // CELL, : width // CELL].cpu().numpy()

@@ -13,6 +13,7 @@ def make_output(masks, classes):
         boxes=torch.zeros(1, len(masks), len(masks[0]), 4),
         auxiliary=[],
         heard_logits=torch.zeros(1, len(masks), 2),
+        token_logits=[],
         visible_logits=torch.zeros(1, len(masks), 3, 1, 2),
         loss_commit=torch.zeros(()),
         global_indices=None,
@@ -55,3 +56,27 @@ def test_each_frame_and_clip_is_merged_by_itself():
     alone = make_output(masks[1, 2:].tolist(), classes[1, 2:].tolist())
     assert torch.allclose(class_probs(alone)[0, 0], probs[1, 2])
     assert torch.allclose(probs[:, :, 0], 1 - probs[:, :, 1:].amax(2))
+
+
+def test_tokens_and_picture_have_a_say_in_the_class():
+    # One query over the left of two cells; the decoder cannot tell the two classes apart.
+    output = make_output([[[[1.0] * 4 + [0.0] * 4] * 4]], [[[0.4, 0.4]]])
+    output = output._replace(
+        # The tokens hear class 2 (two tokens, the surer counts); class 1 is seen on the left.
+        token_logits=[torch.tensor([[[[0.1, 0.2], [0.1, 0.9]]]]).logit()],
+        visible_logits=torch.tensor([[[0.2, 0.8], [0.7, 0.1], [0.1, 0.1]]]).log()[None, :, :, None],
+    )
+
+    def score(agreement):
+        return class_probs(output, 0.5, agreement)[0, 0, 1:, 0, 0].tolist()
+
+    assert score((1.0, 0.0, 0.0)) == pytest.approx([0.4, 0.4])
+    assert score((1.0, 1.0, 0.0)) == pytest.approx([0.4 * 0.1, 0.4 * 0.9])
+    assert score((0.0, 0.0, 1.0)) == pytest.approx([0.7, 0.1], abs=1e-3)
+    assert score((0.5, 0.5, 0.0)) == pytest.approx([0.2, 0.6])
+
+
+def test_a_model_without_tokens_goes_by_the_others():
+    output = make_output([[[[1.0]]]], [[[0.3, 0.2]]])
+    probs = class_probs(output, 0.5, (1.0, 0.3, 0.0))
+    assert probs[0, 0, 1:, 0, 0].tolist() == pytest.approx([0.3, 0.2])
