@@ -18,10 +18,16 @@ def class_probs(
     query is heard: its class score over `class_threshold`, half at the threshold and whole from
     twice the threshold on.
 
+    A query may follow the sound and take what is merely conspicuous, or follow the picture and
+    take what is silent. So three have a say: the decoder, in each query's class probability; the
+    tokens, in the classes that the frame's quantized tokens hear; and the picture, in how likely
+    the class is at the pixel, compared to the likeliest one. They are multiplied.
+
     Args:
         output: of the network, for B clips of T frames.
         class_threshold: class score from which a query can pass 0.5, in (0, 1).
-        agreement: exponents of the three factors of the class score, see `class_scores`.
+        agreement: exponents of what decoder, tokens and picture say; 0 leaves one out. The first
+            two make the class score.
 
     Returns:
         ``(B, T, L + 1, h, w)`` in [0, 1] at a quarter of the frame's resolution; index 0, the
@@ -29,40 +35,24 @@ def class_probs(
 
     Paper: Sec. 3.4; each mask is the content of one decomposed sound.
     """
+    of_decoder, of_tokens, of_picture = agreement
+    scores = output.class_logits.float().sigmoid() ** of_decoder  # (B, T, Q, L)
+    if of_tokens and output.token_logits:
+        heard = output.token_logits[-1].float().sigmoid().amax(2)  # (B, T or 1, L)
+        scores = scores * heard[:, :, None] ** of_tokens
+    sure = (scores / (2 * class_threshold)).clamp(max=1.0)
     masks = output.mask_logits.float().sigmoid()
-    sure = (class_scores(output, masks, agreement) / (2 * class_threshold)).clamp(max=1.0)
     # The largest product over queries, one query at a time: (B, T, L, Q, h, w) would be large.
     probs = masks.new_zeros((*sure.shape[:2], sure.shape[-1], *masks.shape[-2:]))
     for q in range(sure.shape[2]):
         probs = torch.maximum(probs, sure[:, :, q, :, None, None] * masks[:, :, q, None])
+    if of_picture:
+        probs = probs * _seen(output.visible_logits, masks.shape[-2:]) ** of_picture
     return torch.cat([1 - probs.amax(2, keepdim=True), probs], dim=2)
 
 
-def class_scores(output: QSDOutput, masks: Tensor, agreement: Sequence[float]) -> Tensor:
-    """Weigh what decoder, tokens and picture say of the class of each query.
-
-    A query may follow the sound and take what is merely conspicuous, or follow the picture and
-    take what is silent. Its class should be what the decoder says, what the quantized tokens of the
-    frame heard, and what is seen where its mask lies: a product of the three.
-
-    Args:
-        output: of the network.
-        masks: its mask probabilities, ``(B, T, Q, h, w)``.
-        agreement: exponents of the three factors; 0 leaves one out.
-
-    Returns:
-        ``(B, T, Q, L)`` in [0, 1].
-    """
-    of_decoder, of_tokens, of_picture = agreement
-    scores = output.class_logits.float().sigmoid() ** of_decoder
-    if of_tokens and output.token_logits:
-        heard = output.token_logits[-1].float().sigmoid().amax(2)  # (B, T or 1, L)
-        scores = scores * heard[:, :, None] ** of_tokens
-    if of_picture:
-        seen = output.visible_logits.float().softmax(2)[:, :, 1:]  # (B, T, L, y, x)
-        cells = F.adaptive_avg_pool2d(masks.flatten(0, 1), seen.shape[-2:]).square()
-        cells = cells.unflatten(0, masks.shape[:2])  # (B, T, Q, y, x)
-        share = torch.einsum("btqyx,btlyx->btql", cells, seen)
-        share = share / (cells.sum((-2, -1))[..., None] + 1e-3)
-        scores = scores * share.clamp(min=1e-6) ** of_picture
-    return scores
+def _seen(logits: Tensor, size: torch.Size) -> Tensor:
+    """Compare how likely each class is seen to the likeliest, ``(B, T, L, h, w)`` in (0, 1]."""
+    likely = logits.float().softmax(2)[:, :, 1:].flatten(0, 1)
+    likely = F.interpolate(likely, size=size, mode="bilinear").clamp(min=1e-6)
+    return (likely / likely.amax(1, keepdim=True)).unflatten(0, logits.shape[:2])
