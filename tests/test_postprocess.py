@@ -63,7 +63,9 @@ def test_tokens_and_picture_have_a_say_in_the_class():
     output = make_output([[[[1.0, 1.0]]]], [[[0.4, 0.4]]])._replace(
         # The tokens hear class 2 (two tokens, the surer counts); class 1 is seen on the left.
         token_logits=[torch.tensor([[[[0.1, 0.2], [0.1, 0.9]]]]).logit()],
-        visible_logits=torch.tensor([[0.2, 0.8], [0.6, 0.1], [0.2, 0.1]]).log()[None, None, :, None],
+        visible_logits=torch.tensor([[0.2, 0.8], [0.6, 0.1], [0.2, 0.1]]).log()[
+            None, None, :, None
+        ],
     )
 
     def probs(agreement):

@@ -35,7 +35,7 @@ def fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
 
 def normalise(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Subtract ImageNet's mean and divide by its deviation; RGB ``(H, W, 3)``, 0..255."""
-    return (frame - 255 * MEAN) * (1 / (255 * DEVIATION))
+    return (frame - np.float32(255) * MEAN) / (np.float32(255) * DEVIATION)
 
 
 def pad_to_stride(frames: NDArray[np.float32]) -> NDArray[np.float32]:

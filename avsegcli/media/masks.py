@@ -128,8 +128,8 @@ class MaskFinder:
     def _candidate(self, class_index: int, coarse: NDArray[np.float32]) -> _Candidate:
         """Resample the probabilities of one class, ``(h, w)``, where they matter."""
         sure = coarse >= self.threshold
-        left, right, *columns = _span(sure.any(axis=0), self.width)
-        top, bottom, *rows = _span(sure.any(axis=1), self.height)
+        left, right, *columns = _span(np.any(sure, axis=0), self.width)
+        top, bottom, *rows = _span(np.any(sure, axis=1), self.height)
         cells = coarse[slice(*rows), slice(*columns)]
         h, w = cells.shape
         smooth = cv2.resize(cells, (SMOOTHED * w, SMOOTHED * h), interpolation=cv2.INTER_CUBIC)

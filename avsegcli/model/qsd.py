@@ -60,7 +60,7 @@ class QSD(nn.Module):
         decomposition_layers: int,
         codebook_size: int,
         codebook_ema: bool,
-        codebook_warmup: tuple[int, ...],
+        codebook_warmup: tuple[int, int],
         decomposition: bool,
         quantization: bool,
         recombination: bool,
@@ -132,7 +132,7 @@ class QSD(nn.Module):
         # Global decomposition
         token_logits: list[Tensor] = []
         tokens, global_indices, loss_commit = None, None, audio.new_zeros(())
-        if self.global_decomposition is not None:
+        if self.global_decomposition is not None and self.token_classes is not None:
             tokens = self.global_decomposition(fused)  # g, (B, N, D)
             tokens, global_indices, loss_commit = self._quantize(tokens, update=True)
             token_logits.append(self.token_classes(tokens)[:, None])
@@ -145,7 +145,7 @@ class QSD(nn.Module):
 
         # Local calibration
         local_indices = None
-        if self.local_decomposition is not None:
+        if self.local_decomposition is not None and self.token_classes is not None:
             local = self.local_decomposition(fused.flatten(0, 1)[:, None])  # l, (B * T, N, D)
             queries, local_indices, loss_local = self._quantize(local, update=False)
             loss_commit = loss_commit + loss_local
@@ -270,7 +270,7 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         decomposition_layers=config.decomposition_layers,
         codebook_size=config.codebook_size,
         codebook_ema=config.codebook_ema,
-        codebook_warmup=config.codebook_warmup,
+        codebook_warmup=(config.codebook_warmup[0], config.codebook_warmup[1]),
         decomposition=config.decomposition,
         quantization=config.quantization,
         recombination=config.recombination,

@@ -104,11 +104,11 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
         logits: ``(B, T, L + 1, h, w)``.
         visible: class index at stride 4, 255 unknown, uint8 ``(B, T, H / 4, W / 4)``.
     """
-    num_classes = logits.shape[2]
+    num_classes, height, width = logits.shape[2:]
     flat = visible.flatten(0, 1)
     known = flat != IGNORE
     shares = F.one_hot(flat.long() * known, num_classes).permute(0, 3, 1, 2) * known[:, None]
-    shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), logits.shape[-2:])  # (M, L+1, h, w)
+    shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), (height, width))  # (M, L+1, h, w)
     entropy = -(shares * logits.flatten(0, 1).log_softmax(1)).sum(1)
     return entropy.sum() / shares.sum().clamp(min=1.0)
 

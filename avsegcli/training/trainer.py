@@ -94,7 +94,7 @@ class Trainer:
         self.report = report
         self.classes = tuple(train.classes)
         self.model = build_qsd(config.model, len(self.classes) - 1).to(device)
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in its stubs
         self.fixed = self._fixed_modules()
         for module in self.fixed:
             module.requires_grad_(False)
