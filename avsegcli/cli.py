@@ -58,14 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.Exit as done:
         return done.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("avseg: interrupted", err=True)
-        return 130
+        code = 130  # what typer itself returns where it sees Ctrl-C first
     except Exception as error:
         # A usage error of typer's option parser: it knows its own message and exit code.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             return int(error.exit_code)
         raise
+    if code == 130:
+        typer.echo("avseg: interrupted", err=True)
     return code if isinstance(code, int) else 0
 
 
