@@ -1,47 +1,39 @@
-"""A tiny model learns from shapes that beep, in a minute or two, and listens."""
+"""A tiny model learns from shapes that beep, in a minute or two, and listens.
 
-from pathlib import Path
+Three seeds gave, on an idle machine: j_object 0.60 to 0.70, tpavi J 0.69 to 0.76, mIoU of present
+classes 0.50 to 0.58, mute 0.00, 0.00 and 0.16, swap 0.05 to 0.10, solo 0.52 to 0.64.
+"""
 
 import pytest
-import torch
 
-from avsegcli.config import load_config
 from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.parts import Parts
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.predictor import Predictor
-from avsegcli.training import data
-from avsegcli.training.run import start_training
-
-SETTINGS = Path(__file__).parents[2] / "examples" / "toy.toml"
 
 
 @pytest.fixture(scope="module")
-def scores(toy_parts, tmp_path_factory):
-    """Train on the parts of train and score on clips of those of test, which it never saw."""
-    run = tmp_path_factory.mktemp("toy") / "run"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # layers this small only wait for each other
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "VALIDATION_CLIPS", (4, 4))
-        start_training(
-            load_config("lite", SETTINGS), toy_parts, run, device="cpu", report=lambda line: None
-        )
+def scores(toy_run, toy_parts):
+    """The scores on clips of the parts of test, which the model never saw."""
     clips = ComposedDataset(Composer(Parts(toy_parts, "test"), num_frames=2, size=64), 1, 60)
-    yield evaluate(Predictor(run / "last.safetensors", "cpu"), clips, listen=True)
-    torch.set_num_threads(threads)
+    return evaluate(Predictor(toy_run / "last.safetensors", "cpu"), clips, listen=True)
 
 
-def test_the_beeping_shape_is_found(scores):
-    assert scores.summary.j_object > 0.4
-    assert scores.tpavi.j > 0.5
-    assert scores.avss.miou_present > 0.35
+def test_the_beeping_shape_is_found_and_named(scores):
+    assert scores.summary.j_object > 0.45
+    assert scores.tpavi.j > 0.55
+    assert scores.avss.miou_present > 0.4  # of five classes
 
 
 def test_without_sound_the_mask_goes(scores):
-    assert scores.listening.mute < 0.5
+    assert scores.summary.silent_area < 0.1
+    assert scores.listening.mute < 0.3
+
+
+def test_with_the_sound_of_something_else_the_mask_goes(scores):
+    assert scores.listening.swap < 0.3
 
 
 def test_of_two_shapes_the_one_that_sounds_is_taken(scores):
     assert scores.listening.solo_clips >= 5
-    assert scores.listening.solo > 0.15
+    assert scores.listening.solo > 0.3

@@ -184,15 +184,12 @@ def test_the_last_checkpoint_holds_the_averaged_weights(unbroken):
     assert all(torch.equal(state[key], average[key]) for key in state)
 
 
-@pytest.mark.parametrize("good_batches", [1, 4])
-def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(
-    unbroken, tmp_path, good_batches
-):
+def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(unbroken, tmp_path):
     said = []
-    broken = make_trainer(tmp_path, disturb=(good_batches, raises(KeyboardInterrupt)), said=said)
+    broken = make_trainer(tmp_path, disturb=(1, raises(KeyboardInterrupt)), said=said)
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
-    assert said[-1] == f"stopped at step {good_batches}; go on with --resume"
+    assert said[-1] == "stopped at step 1; go on with --resume"
     resumed = make_trainer(tmp_path)
     resumed.resume()
     resumed.fit()
