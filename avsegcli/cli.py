@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
-from avsegcli.commands import compose, evaluate, segment, train
+from avsegcli.commands import compose, data, evaluate, segment, train
 from avsegcli.errors import AvsegError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("compose")(compose.compose)
+app.add_typer(data.app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

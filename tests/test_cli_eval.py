@@ -6,6 +6,7 @@ import pytest
 import avsegcli.predictor
 from avsegcli.cli import main
 from avsegcli.datasets.avss_writer import write_avss
+from avsegcli.datasets.fake import write_fake
 from avsegcli.datasets.toy import write_toy_parts
 
 
@@ -74,11 +75,44 @@ def test_an_older_json_file_is_replaced_only_by_force(clips, tmp_path, capsys):
 
 def test_a_missing_folder_and_an_empty_split_are_two_lines_and_exit_code_1(clips, capsys):
     assert main(["eval", "--data", str(clips / "missing")]) == 1
-    assert capsys.readouterr().err.startswith(f"avseg: {clips / 'missing'} is no folder\n")
+    assert capsys.readouterr().err.startswith(f"avseg: {clips / 'missing'} is no folder, and no")
     assert main(["eval", "--data", str(clips), "--split", "val"]) == 1
     assert capsys.readouterr().err == (
         f"avseg: {clips / 'metadata.csv'} has no clip of split 'val'\n       Splits it has: test.\n"
     )
+
+
+@pytest.fixture(scope="module")
+def fake_avsbench(tmp_path_factory):
+    root = tmp_path_factory.mktemp("avsbench")
+    write_fake(root, "ms3", clips=1, splits=["test"])
+    return root
+
+
+def test_a_subset_is_opened_by_name_below_the_data_root(fake_avsbench, monkeypatch, capsys):
+    assert main(["eval", "--dataset", "ms3", "--data-root", str(fake_avsbench)]) == 0
+    by_option = capsys.readouterr().out
+    monkeypatch.setenv("AVSEG_DATA", str(fake_avsbench))
+    assert main(["eval", "--dataset", "ms3"]) == 0
+    assert capsys.readouterr().out == by_option
+    assert main(["eval", "--dataset", "ms3", "--convention", "avsbench"]) == 0
+
+
+def test_missing_data_says_where_to_ask_for_them_and_how_to_try_without(
+    fake_avsbench, monkeypatch, capsys
+):
+    monkeypatch.delenv("AVSEG_DATA", raising=False)
+    hint = "AVSBench is handed out on request: http"
+    assert main(["eval", "--dataset", "ms3"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "avseg: 'ms3' needs AVSBench: say where with --data-root or AVSEG_DATA"
+    assert hint in second
+    assert "avseg data fake" in second
+    for root, said in {"nowhere": "is no folder", ".": "has no ms3_meta_data.csv"}.items():
+        assert main(["eval", "--dataset", "ms3", "--data-root", root]) == 1
+        first, second = capsys.readouterr().err.splitlines()
+        assert said in first
+        assert hint in second
 
 
 def test_a_wrong_option_is_exit_code_2(clips):

@@ -7,7 +7,18 @@ from avsegcli.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = typer.main.get_command(app).commands
+
+
+def find_commands(group, prefix=""):
+    """Every command by its words: "eval", "data fake"."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from find_commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(find_commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

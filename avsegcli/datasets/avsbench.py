@@ -1,57 +1,23 @@
 """AVSBench as it is handed out: S4, MS3 and AVSBench-semantic, read by one class.
 
-    Single-source/s4_meta_data.csv      name, start, category, split
-    Single-source/s4_data/
-      visual_frames/<split>/<category>/<name>/<name>_{1..5}.png
-      gt_masks/<split>/<category>/<name>/<name>_{1..5}.png        train has only _1
-      audio_wav/<split>/<category>/<name>.wav
-    Multi-sources/ms3_meta_data.csv     the name first, and a column split
-    Multi-sources/ms3_data/
-      visual_frames/<name>/<name>.mp4_{1..5}.png
-      gt_masks/<split>/<name>/<name>_{1..5}.png                   palette, 0 = background
-      audio_wav/<split>/<name>.wav
-    AVSS/metadata.csv                   uid, split, label = v1s | v1m | v2
-    AVSS/label2idx.json                 class to index, counted from 1, background first
-    AVSS/<label>/<uid>/
-      frames/{0..}.jpg   audio.wav
-      labels_rgb/{0..}.png                                        v1s train has only 0
-      ignore/{0..}.png          not of AVSBench, may be missing: 255 = not scored
-      visible/{0..}.png         likewise: class of every visible object, sounding or not
-      composition.json          likewise: what is heard
-
-The last is also what `avseg compose` writes.
+Its files are named in `avsbench_files`.
 """
 
-import csv
 import json
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.datasets.avsbench_files import LAYOUTS, Subset, read_table
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.files import read_indices, read_picture, read_waveform
 from avsegcli.datasets.palette import colours_to_labels
 from avsegcli.errors import DataError
 
-Subset = Literal["s4", "ms3", "avss"]
-Row = dict[str, str]  # of a subset's table, by column
-
 BACKGROUND = "background"
 BINARY = (BACKGROUND, "object")
-BINARY_FRAMES = range(1, 6)  # as the files of S4 and MS3 are numbered
-
-
-class ClipFiles(NamedTuple):
-    """Where the parts of one clip are."""
-
-    name: str
-    frames: list[Path]
-    masks: list[Path | None]  # one for each frame; None: it has no label
-    extras: Path | None  # folder of what `avseg compose` adds; None: this subset never has any
 
 
 class AvsBench:
@@ -75,7 +41,7 @@ class AvsBench:
         self._layout = LAYOUTS[subset]
         self.root = self._layout.find(root)
         table = self.root / self._layout.table
-        rows = _read_table(table, self._layout.columns)
+        rows = read_table(table, self._layout.columns)
         self._rows = [row for row in rows if row["split"] == split]
         if not self._rows:
             splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
@@ -150,134 +116,7 @@ class AvsBench:
         ]
 
 
-# --- the three layouts --------------------------------------------------------------------------
-
-
-class Layout(NamedTuple):
-    """What makes a subset differ from the others."""
-
-    folder: str  # in AVSBench's root
-    table: str
-    columns: tuple[str, ...]  # that the table must have
-    locate: Callable[[Path, Row], ClipFiles]
-    locate_sound: Callable[[Path, Row], Path]
-
-    def find(self, root: Path) -> Path:
-        """Find the folder with the table: the root itself, or the one that it should hold.
-
-        Raises:
-            DataError: if it is neither.
-        """
-        for folder in (root, root / self.folder):
-            if (folder / self.table).is_file():
-                return folder
-        raise DataError(
-            f"{root} has no {self.table}, neither itself nor in {self.folder}",
-            "AVSBench is handed out on request: http://www.avlbench.opennlplab.cn/download",
-        )
-
-
-def _locate_s4(root: Path, row: Row) -> ClipFiles:
-    name = row["name"]
-    place = Path(row["split"]) / row["category"] / name
-    data = root / "s4_data"
-    annotated = BINARY_FRAMES[:1] if row["split"] == "train" else BINARY_FRAMES
-    return ClipFiles(
-        name,
-        [data / "visual_frames" / place / f"{name}_{n}.png" for n in BINARY_FRAMES],
-        [
-            data / "gt_masks" / place / f"{name}_{n}.png" if n in annotated else None
-            for n in BINARY_FRAMES
-        ],
-        extras=None,
-    )
-
-
-def _locate_s4_sound(root: Path, row: Row) -> Path:
-    folder = root / "s4_data" / "audio_wav" / row["split"] / row["category"]
-    return folder / f"{row['name']}.wav"
-
-
-def _locate_ms3(root: Path, row: Row) -> ClipFiles:
-    name, data = row["name"], root / "ms3_data"
-    masks = data / "gt_masks" / row["split"] / name
-    return ClipFiles(
-        name,
-        [data / "visual_frames" / name / f"{name}.mp4_{n}.png" for n in BINARY_FRAMES],
-        [masks / f"{name}_{n}.png" for n in BINARY_FRAMES],
-        extras=None,
-    )
-
-
-def _locate_ms3_sound(root: Path, row: Row) -> Path:
-    return root / "ms3_data" / "audio_wav" / row["split"] / f"{row['name']}.wav"
-
-
-def _locate_avss(root: Path, row: Row) -> ClipFiles:
-    folder = root / row["label"] / row["uid"]
-    frames, masks = folder / "frames", folder / "labels_rgb"
-    # A file that is missing at the end shows by its counterpart, one in between by its number.
-    num_frames = max(_count(frames, ".jpg"), _count(masks, ".png"))
-    if num_frames == 0:
-        raise DataError(f"{frames} has no frames")
-    annotated = 1 if (row["label"], row["split"]) == ("v1s", "train") else num_frames
-    return ClipFiles(
-        row["uid"],
-        [frames / f"{t}.jpg" for t in range(num_frames)],
-        [masks / f"{t}.png" if t < annotated else None for t in range(num_frames)],
-        extras=folder,
-    )
-
-
-def _locate_avss_sound(root: Path, row: Row) -> Path:
-    return root / row["label"] / row["uid"] / "audio.wav"
-
-
-def _count(folder: Path, ending: str) -> int:
-    """One more than the highest number among the files ``{0..}<ending>``; 0 if there is none."""
-    numbers = (path.stem for path in folder.glob(f"*{ending}"))
-    return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
-
-
-LAYOUTS: dict[Subset, Layout] = {
-    "s4": Layout(
-        "Single-source",
-        "s4_meta_data.csv",
-        ("name", "category", "split"),
-        _locate_s4,
-        _locate_s4_sound,
-    ),
-    "ms3": Layout(
-        "Multi-sources", "ms3_meta_data.csv", ("name", "split"), _locate_ms3, _locate_ms3_sound
-    ),
-    "avss": Layout(
-        "AVSS", "metadata.csv", ("uid", "split", "label"), _locate_avss, _locate_avss_sound
-    ),
-}
-
-
 # --- reading ------------------------------------------------------------------------------------
-
-
-def _read_table(path: Path, columns: Iterable[str]) -> list[Row]:
-    """Read a table; its first column is called "name" where a column "name" is asked for.
-
-    Raises:
-        DataError: if a column is missing, or a row is too short.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        rows = [line for line in reader if line]
-    if "name" in columns and "name" not in header:
-        header[:1] = ["name"]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise DataError(f"{path} has no column '{missing[0]}'", f"It has: {', '.join(header)}.")
-    for number, line in enumerate(rows, start=2):
-        if len(line) < len(header):
-            raise DataError(f"{path}, row {number}, has {len(line)} of {len(header)} columns")
-    return [dict(zip(header, line, strict=False)) for line in rows]
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:

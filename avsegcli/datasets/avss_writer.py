@@ -14,9 +14,7 @@ The last three are not part of AVSBench. What is not scored is background in lab
 
 import csv
 import json
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -33,6 +31,7 @@ from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE
 from avsegcli.datasets.compose import Composer, Composition, clip_name
+from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import Parts, splits_of
 from avsegcli.errors import DataError, MediaError
@@ -94,46 +93,25 @@ def write_avss(
         DataError: if the parts do not suffice, or `out` is in the way.
         MediaError: if a file cannot be written.
     """
-    out = out.resolve()
-    _refuse_if_in_the_way(out, force)
-    if "all" in splits:
-        splits = splits_of(parts_root)
-    if not splits:
-        raise DataError(f"{parts_root}: no sounds in any split", "fill sounds/<class>/")
-    label = "v1m" if num_frames <= 5 else "v2"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial_out = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        order = _Order(parts_root, task, num_frames, size, seed, partial_out / label)
-        composers = [_composer(order, split) for split in splits]  # what is wrong shows at once
-        todo = [(split, index) for split in splits for index in range(clips)]
-        for done, _ in enumerate(_write_clips(order, todo, jobs), start=1):
-            if on_progress:
-                on_progress(done, len(todo))
-        _write_table(partial_out / TABLE, seed, todo, label)
+    with new_folder(out, TABLE, force=force) as folder:
+        if "all" in splits:
+            splits = splits_of(parts_root)
+        if not splits:
+            raise DataError(f"{parts_root}: no sounds in any split", "fill sounds/<class>/")
+        label = "v1m" if num_frames <= 5 else "v2"
+        order = _Order(parts_root, task, num_frames, size, seed, folder / label)
+        try:
+            composers = [_composer(order, split) for split in splits]  # what is wrong shows at once
+            todo = [(split, index) for split in splits for index in range(clips)]
+            for done, _ in enumerate(_write_clips(order, todo, jobs), start=1):
+                if on_progress:
+                    on_progress(done, len(todo))
+        finally:
+            _composer.cache_clear()
+        _write_table(folder / TABLE, seed, todo, label)
         indices = {name: index for index, name in enumerate(composers[0].classes, start=1)}
-        (partial_out / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
-        partial_out.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        partial_out.rename(out)
-    finally:
-        shutil.rmtree(partial_out, ignore_errors=True)
-        _composer.cache_clear()
+        (folder / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
     return len(todo)
-
-
-def _refuse_if_in_the_way(out: Path, force: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise DataError(f"{out} is a file", "name a folder that does not exist yet")
-    if not any(out.iterdir()):
-        return
-    if not (out / TABLE).exists():
-        raise DataError(f"{out} holds other files", "name a folder that does not exist yet")
-    if not force:
-        raise DataError(f"{out} holds a data set already", "--force replaces it")
 
 
 def _write_clips(order: _Order, todo: Sequence[_Key], jobs: int) -> Iterator[None]:

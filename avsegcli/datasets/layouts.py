@@ -1,10 +1,58 @@
-"""Open a data set on disk, whichever of the known layouts it has."""
+"""Open a data set on disk, by name or whichever of the known layouts it has."""
 
+import os
 from pathlib import Path
 
-from avsegcli.datasets.avsbench import LAYOUTS, AvsBench
+from avsegcli.datasets.avsbench import AvsBench
+from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, Subset
 from avsegcli.datasets.videos import VideoFolder
-from avsegcli.errors import DataError
+from avsegcli.errors import ConfigError, DataError
+
+ROOT_VARIABLE = "AVSEG_DATA"  # environment variable: AVSBench's root
+
+
+def open_dataset(
+    dataset: str, split: str = "test", data_root: Path | None = None
+) -> AvsBench | VideoFolder:
+    """Open a subset of AVSBench by its name, or a folder of clips.
+
+    Args:
+        dataset: "s4", "ms3", "avss" or a folder, see `open_clips`; a folder that is called like
+            a subset is written ./avss.
+        split: which clips.
+        data_root: AVSBench's root, or the subset's own folder; without it that of the
+            environment variable AVSEG_DATA. A folder does not need it.
+
+    Raises:
+        ConfigError: if a subset is asked for and its root is not said.
+        DataError: if there are no such data.
+    """
+    subset = find_subset(dataset)
+    if subset is None:
+        return open_clips(Path(dataset), split)
+    return AvsBench(find_root(dataset, data_root), split, subset=subset)
+
+
+def find_subset(dataset: str) -> Subset | None:
+    """Find the subset of AVSBench that a word names; None: it must be a folder."""
+    return next((subset for subset in LAYOUTS if subset == dataset), None)
+
+
+def find_root(dataset: str, data_root: Path | None = None) -> Path:
+    """Find AVSBench's root: the one that is given, else that of AVSEG_DATA.
+
+    Raises:
+        ConfigError: if neither is said.
+        DataError: if there is no such folder.
+    """
+    root = data_root or Path(os.environ.get(ROOT_VARIABLE, ""))
+    if root == Path():
+        raise ConfigError(
+            f"'{dataset}' needs AVSBench: say where with --data-root or {ROOT_VARIABLE}", HANDED_OUT
+        )
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder", HANDED_OUT)
+    return root
 
 
 def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
@@ -18,7 +66,8 @@ def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
         DataError: if there is no such folder, its layout is none of these, or it has no clips.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no folder")
+        names = ", ".join(LAYOUTS)
+        raise DataError(f"{root} is no folder, and no subset of AVSBench ({names})", HANDED_OUT)
     for subset, layout in LAYOUTS.items():
         if (root / layout.table).is_file():
             return AvsBench(root, split, subset=subset)
@@ -27,5 +76,5 @@ def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
     tables = ", ".join(layout.table for layout in LAYOUTS.values())
     raise DataError(
         f"{root} is neither a data set of clips ({tables}) nor videos with masks (masks/)",
-        "'avseg compose' writes such a data set.",
+        "'avseg compose' and 'avseg data fake' write such data sets.",
     )

@@ -1,8 +1,6 @@
 import csv
 import json
 import shutil
-import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ from avsegcli.datasets.avsbench import BINARY, AvsBench
 from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.compose import Composer
 from avsegcli.datasets.files import read_indices
+from avsegcli.datasets.indexed_png import encode_indexed_png
 from avsegcli.datasets.layouts import open_clips
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import Parts
@@ -43,22 +42,8 @@ def write_picture(path, picture):
 
 def write_palette_png(path, indices):
     """Write indices with a palette of one colour only, which is not black."""
-
-    def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    height, width = indices.shape
-    rows = np.pad(indices, ((0, 0), (1, 0)))  # each row begins with its filter, 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
-        + chunk(b"PLTE", b"\x30\x40\x50" * 256)
-        + chunk(b"IDAT", zlib.compress(rows.tobytes()))
-        + chunk(b"IEND", b"")
-    )
+    path.write_bytes(encode_indexed_png(indices, np.full((256, 3), (48, 64, 80), np.uint8)))
 
 
 def write_table(path, *rows):

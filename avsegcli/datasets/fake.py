@@ -1,0 +1,166 @@
+"""A small AVSBench to try every command on: shapes that beep, in exactly its layout.
+
+The shapes of `toy` stand for classes of AVSBench, so that a model of its 71 classes can be
+trained and scored. Nothing that is learned of them is of any use.
+"""
+
+import csv
+import json
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.datasets.avsbench_classes import CLASSES
+from avsegcli.datasets.avsbench_files import LAYOUTS, Row, Subset, avss_files
+from avsegcli.datasets.casting import Task
+from avsegcli.datasets.clip import IGNORE, Clip
+from avsegcli.datasets.compose import Composer, clip_name
+from avsegcli.datasets.indexed_png import encode_indexed_png
+from avsegcli.datasets.new_folder import new_folder
+from avsegcli.datasets.palette import labels_to_colours
+from avsegcli.datasets.parts import SPLITS, Parts
+from avsegcli.datasets.toy import write_toy_parts
+from avsegcli.datasets.transforms import clip_log_mel
+
+STANDS_FOR = {"disc": "dog", "square": "drum", "star": "bird", "triangle": "violin"}
+TASKS: dict[Subset, Task] = {"s4": "single", "ms3": "multi", "avss": "semantic"}
+AVSS_FRAMES = {"v1s": 5, "v1m": 5, "v2": 10}  # a clip of each label in turn
+SIZES: dict[Subset, int] = {"s4": 224, "ms3": 224, "avss": 320}  # longest side; avss: mixed shapes
+COLUMNS: dict[Subset, tuple[str, ...]] = {
+    "s4": ("name", "start", "category", "split"),
+    "ms3": ("name", "split"),
+    "avss": ("vid", "uid", "s_min", "s_sec", "a_obj", "split", "label"),
+}
+
+
+def write_fake(
+    root: Path,
+    subset: Subset,
+    *,
+    clips: int = 8,
+    splits: Sequence[str] = SPLITS,
+    seed: int = 0,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write a fake subset of AVSBench; the same seed makes the same pictures and sounds.
+
+    Args:
+        root: AVSBench's root, in which the subset's folder appears when it is whole.
+        subset: "s4", "ms3" or "avss".
+        clips: number of clips of each split.
+        splits: which splits.
+        seed: of the shapes and of all clips.
+        force: replace an older folder of this subset.
+        on_progress: called with the number of clips that are done, and of all.
+
+    Returns:
+        The number of clips.
+
+    Raises:
+        DataError: if something is in the way.
+    """
+    layout = LAYOUTS[subset]
+    rows: list[Row] = []
+    with (
+        new_folder(root / layout.folder, layout.table, force=force) as folder,
+        tempfile.TemporaryDirectory(prefix="avseg-") as parts_folder,
+    ):
+        write_toy_parts(Path(parts_folder), seed)
+        for row, clip in _draw(subset, Path(parts_folder), splits, clips, seed):
+            _write_clip(subset, folder, row, clip)
+            rows.append(row)
+            if on_progress:
+                on_progress(len(rows), clips * len(splits))
+        with (folder / layout.table).open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS[subset], lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+        if subset == "avss":
+            indices = {name: index for index, name in enumerate(CLASSES, start=1)}
+            (folder / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
+    return len(rows)
+
+
+def _draw(
+    subset: Subset, parts_folder: Path, splits: Sequence[str], clips: int, seed: int
+) -> Iterator[tuple[Row, Clip]]:
+    """Draw the clips with their rows of the table; labels are AVSBench's class indices."""
+    aspect = "mixed" if subset == "avss" else "square"
+    for split in splits:
+        parts = Parts(parts_folder, split)
+        to_avsbench = np.zeros(256, np.uint8)  # IGNORE too becomes background, as AVSBench has it
+        for index, name in enumerate(parts.classes[1:], start=1):
+            to_avsbench[index] = CLASSES.index(STANDS_FOR[name])
+        for index in range(clips):
+            label = list(AVSS_FRAMES)[index % len(AVSS_FRAMES)] if subset == "avss" else ""
+            composer = Composer(
+                parts,
+                task=TASKS[subset],
+                num_frames=AVSS_FRAMES.get(label, 5),
+                size=SIZES[subset],
+                aspect=aspect,
+            )
+            clip = composer.compose(seed, index).clip
+            clip = clip._replace(labels=to_avsbench[clip.labels])
+            sounding = [CLASSES[c] for c in np.unique(clip.labels) if c not in (0, IGNORE)]
+            name = clip_name(split, seed, index)
+            row = {
+                "vid": name,
+                "name": name,
+                "uid": name,
+                "start": "0",
+                "s_min": "0",
+                "s_sec": "0",
+                "category": sounding[0] if sounding else CLASSES[1],
+                "a_obj": "_".join(sounding),
+                "split": split,
+                "label": label,
+            }
+            yield {column: row[column] for column in COLUMNS[subset]}, clip
+
+
+def _write_clip(subset: Subset, folder: Path, row: Row, clip: Clip) -> None:
+    layout = LAYOUTS[subset]
+    coloured = subset == "avss"
+    files = avss_files(folder, row, len(clip.frames)) if coloured else layout.locate(folder, row)
+    for path, frame in zip(files.frames, clip.frames, strict=True):
+        _write(path, _encode(path.suffix, frame[..., ::-1]))
+    for path, labels in zip(files.masks, clip.labels, strict=True):
+        if path is not None:
+            _write(path, _encode_mask(subset, labels))
+    sound = layout.locate_sound(folder, row)
+    sound.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(sound, clip.waveform, SAMPLE_RATE, subtype="PCM_16")
+    log_mel = layout.locate_log_mel(folder, row)
+    if log_mel is not None:
+        import torch
+
+        examples = clip_log_mel(clip.waveform, len(clip.frames), "avsbench")
+        _write(log_mel, pickle.dumps(torch.from_numpy(examples)[:, None]))
+
+
+def _encode_mask(subset: Subset, labels: NDArray[np.uint8]) -> bytes:
+    if subset == "avss":
+        return _encode(".png", labels_to_colours(labels)[..., ::-1])
+    binary = (labels > 0).astype(np.uint8)
+    if subset == "s4":
+        return _encode(".png", binary * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    return encode_indexed_png(binary, np.array([[0, 0, 0], [128, 0, 0]], np.uint8))
+
+
+def _encode(suffix: str, picture: NDArray[np.uint8], options: Sequence[int] = ()) -> bytes:
+    _, coded = cv2.imencode(suffix, np.ascontiguousarray(picture), list(options))
+    return coded.tobytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
