@@ -45,8 +45,9 @@ def find_root(dataset: str, data_root: Path | None = None) -> Path:
         ConfigError: if neither is said.
         DataError: if there is no such folder.
     """
-    root = data_root or Path(os.environ.get(ROOT_VARIABLE, ""))
-    if root == Path():
+    named = os.environ.get(ROOT_VARIABLE)
+    root = Path(named) if data_root is None and named else data_root
+    if root is None:
         raise ConfigError(
             f"'{dataset}' needs AVSBench: say where with --data-root or {ROOT_VARIABLE}", HANDED_OUT
         )

@@ -74,7 +74,7 @@ def test_what_is_there_is_replaced_only_by_force(tmp_path):
     write_fake(tmp_path, "s4", clips=1, splits=["test"])
     with pytest.raises(DataError, match="holds a data set already"):
         write_fake(tmp_path, "s4", clips=1, splits=["test"])
-    assert write_fake(tmp_path, "s4", clips=2, splits=["val"], force=True) == 2
+    assert write_fake(tmp_path, "s4", clips=1, splits=["val"], force=True) == 1
     (tmp_path / "AVSS").mkdir()
     (tmp_path / "AVSS" / "precious").write_text("")
     with pytest.raises(DataError, match="holds other files"):
