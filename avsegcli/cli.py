@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
-from avsegcli.commands import compose, data, evaluate, segment, train
+from avsegcli.commands import compose, data, evaluate, noise_test, segment, train
 from avsegcli.errors import AvsegError
 
 app = typer.Typer(
@@ -21,6 +21,11 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")
+app.command("noise-test")(noise_test.noise_test)
+
+# Options that take several values; their commands take no arguments, so that nothing else can
+# be meant by the words after them.
+SEVERAL_VALUES = {"noise-test": {"--snr", "--weights", "--metric"}}
 
 
 def _print_version(wanted: bool) -> None:
@@ -49,8 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         0 done; 1 a problem with a file, data or weights; 2 a wrong option or configuration;
         130 interrupted with Ctrl-C.
     """
+    words = repeat_options(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=arguments, prog_name="avseg", standalone_mode=False)
+        code = app(args=words, prog_name="avseg", standalone_mode=False)
     except AvsegError as error:
         typer.echo(f"avseg: {error.message}", err=True)
         if error.hint:
@@ -69,6 +75,41 @@ def main(arguments: list[str] | None = None) -> int:
     if code == 130:
         typer.echo("avseg: interrupted", err=True)
     return code if isinstance(code, int) else 0
+
+
+def repeat_options(words: list[str]) -> list[str]:
+    """Give each value of an option that takes several an option of its own, as typer wants it.
+
+    A value is a word that does not begin with "-", or a number.
+
+    Args:
+        words: of the command line, the command first.
+
+    Example:
+        >>> repeat_options(["noise-test", "--snr", "-5", "0", "inf", "--listen"])
+        ['noise-test', '--snr=-5', '--snr=0', '--snr=inf', '--listen']
+    """
+    several = SEVERAL_VALUES.get(words[0], set()) if words else set()
+    repeated: list[str] = []
+    option = None  # whose values are being read
+    for word in words:
+        if option and (not word.startswith("-") or _is_number(word)):
+            if repeated[-1] == option:
+                repeated.pop()
+            repeated.append(f"{option}={word}")
+        else:
+            name = word.partition("=")[0]
+            option = name if name in several else None
+            repeated.append(word)
+    return repeated
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.partition(",")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def script() -> None:

@@ -107,11 +107,11 @@ def _midi_number(value: int) -> bytes:
     return bytes(reversed(digits))
 
 
-def speak(text: str) -> Wave:
+def speak(text: str, voice: str = "en-gb", words_a_minute: int = 150) -> Wave:
     """Say a sentence with eSpeak NG."""
     with tempfile.TemporaryDirectory() as folder:
         audio = Path(folder, "speech.wav")
-        command = ["espeak-ng", "-v", "en-gb", "-s", "150", "-w", audio, text]
+        command = ["espeak-ng", "-v", voice, "-s", str(words_a_minute), "-w", audio, text]
         subprocess.run(command, check=True, capture_output=True)
         return load_sound(audio)
 

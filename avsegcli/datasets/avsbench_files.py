@@ -14,7 +14,7 @@
     AVSS/metadata.csv                   uid, split, label = v1s | v1m | v2
     AVSS/label2idx.json                 class to index, counted from 1, background first
     AVSS/<label>/<uid>/
-      frames/{0..}.jpg   audio.wav
+      frames/{0..}.jpg   audio.wav                                or audio.ogg, not of AVSBench
       labels_rgb/{0..}.png                                        v1s train has only 0
       ignore/{0..}.png          not of AVSBench, may be missing: 255 = not scored
       visible/{0..}.png         likewise: class of every visible object, sounding or not
@@ -139,7 +139,9 @@ def avss_files(root: Path, row: Row, num_frames: int) -> ClipFiles:
 
 
 def _locate_avss_sound(root: Path, row: Row) -> Path:
-    return root / row["label"] / row["uid"] / "audio.wav"
+    folder = root / row["label"] / row["uid"]
+    packed = folder / "audio.ogg"
+    return packed if packed.exists() else folder / "audio.wav"
 
 
 def _count(folder: Path, ending: str) -> int:

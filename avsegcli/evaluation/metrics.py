@@ -180,6 +180,11 @@ class TpaviScores:
     group: Group  # whose curves are averaged before the best point is taken
     num_groups: int
 
+    @property
+    def j_and_f(self) -> float:
+        """The mean of J and F, as AVS papers have it."""
+        return (self.j + self.f) / 2
+
 
 class _Tpavi(NamedTuple):
     j: float

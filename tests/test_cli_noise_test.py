@@ -1,0 +1,83 @@
+import csv
+import json
+
+import pytest
+
+from avsegcli.cli import main, repeat_options
+from avsegcli.commands.noise_test import Metric, read_ratios
+from avsegcli.datasets.avss_writer import write_avss
+from avsegcli.evaluation.noise_sweep import METRICS
+
+
+@pytest.fixture(scope="module")
+def clips(toy_parts, tmp_path_factory):
+    root = tmp_path_factory.mktemp("noise") / "clips"
+    options = {"task": "semantic", "clips": 2, "seed": 1, "num_frames": 1, "size": 64}
+    write_avss(toy_parts, root, splits=["test"], **options)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("words", "repeated"),
+    [
+        ("--snr 0 5 10", "--snr=0 --snr=5 --snr=10"),
+        ("--snr -5 0 5 10 20 inf", "--snr=-5 --snr=0 --snr=5 --snr=10 --snr=20 --snr=inf"),
+        ("--snr=0,5,10", "--snr=0,5,10"),
+        ("--snr=0 5", "--snr=0 --snr=5"),
+        ("--snr 0,-5 -1.5e1", "--snr=0,-5 --snr=-1.5e1"),
+        ("--snr -inf --listen", "--snr=-inf --listen"),
+        ("--snr 0 5 -o out", "--snr=0 --snr=5 -o out"),
+        ("--snr 0 --snr 5", "--snr=0 --snr=5"),
+        ("--weights a b --data c", "--weights=a --weights=b --data c"),
+        ("--data c --snr", "--data c --snr"),
+    ],
+)
+def test_an_option_may_have_several_values(words, repeated):
+    assert repeat_options(["noise-test", *words.split()]) == ["noise-test", *repeated.split()]
+
+
+def test_the_options_of_other_commands_are_left_alone():
+    for words in ([], ["--version"], ["eval", "--weights", "a", "b", "--snr", "5"]):
+        assert repeat_options(words) == words
+
+
+def test_ratios_are_read_from_words_and_commas():
+    assert read_ratios(["0,5", "10"]) == read_ratios(["0", "5", "10"]) == [0, 5, 10]
+
+
+def test_the_metrics_of_the_option_are_those_of_the_sweep():
+    assert set(Metric) == {name for name in METRICS if not name.startswith("listening")}
+
+
+@pytest.mark.slow
+def test_a_sweep_prints_a_table_and_writes_tables_and_figures(clips, tmp_path, capsys):
+    command = ["noise-test", "--data", str(clips), "--snr", "-5", "0", "inf", "--seeds", "2"]
+    command += ["--noise", "babble", "--listen", "--metric", "tpavi.j", "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "lite on " in printed.err
+    for word in ("noise: babble", "-5.00", "tpavi J", "mute"):
+        assert word in printed.out
+    rows = list(csv.DictReader((tmp_path / "out" / "noise.csv").read_text().splitlines()))
+    assert [(row["snr_db"], row["seed"]) for row in rows] == [
+        ("-5.0", "0"), ("-5.0", "1"), ("0.0", "0"), ("0.0", "1"), ("inf", "0"),
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "out" / "noise.json").read_text())["noise"] == "babble"
+    assert (tmp_path / "out" / "noise.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in (tmp_path / "out" / "noise.svg").read_text()
+    assert main(command) == 2
+    assert "noise.csv exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["loud", "nan", "-inf", "5,,6"])
+def test_what_is_no_ratio_is_two_lines_and_exit_code_2(value, capsys):
+    assert main(["noise-test", "--snr", value]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("is no signal-to-noise ratio in dB")
+
+
+def test_noise_clips_and_weights_that_are_not_there_are_one_clear_line(tmp_path, capsys):
+    for option in ("--noise", "--data", "--weights"):
+        assert main(["noise-test", option, str(tmp_path / "none")]) == 1
+        assert str(tmp_path / "none") in capsys.readouterr().err.splitlines()[0]
