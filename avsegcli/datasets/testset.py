@@ -17,4 +17,6 @@ def packaged_testset() -> Path:
     for path in (installed, checkout):
         if path.is_dir():
             return path
-    raise DataError("this copy of avseg carries no test set", "name clips of your own with --dataset")
+    raise DataError(
+        "this copy of avseg carries no test set", "name clips of your own with --dataset"
+    )
