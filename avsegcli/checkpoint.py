@@ -6,7 +6,6 @@ settings, the classes and a name, as JSON. Nothing in it is code.
 
 import json
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,7 @@ from safetensors.torch import save_file
 from avsegcli.config import ModelConfig, config_from_dict
 from avsegcli.errors import ConfigError, WeightsError
 from avsegcli.model.qsd import QSD, build_qsd
-
-PACKAGED = "lite.safetensors"
+from avsegcli.weights import packaged_weights
 
 
 class LoadedModel(NamedTuple):
@@ -28,20 +26,6 @@ class LoadedModel(NamedTuple):
     config: ModelConfig
     classes: tuple[str, ...]  # classes[0] == "background"
     name: str
-
-
-def packaged_weights() -> Path:
-    """Find the checkpoint that the package carries.
-
-    Raises:
-        WeightsError: if this copy of avseg carries none.
-    """
-    installed = Path(str(resources.files("avsegcli"))) / "packaged" / PACKAGED
-    checkout = Path(__file__).parent.parent / "weights" / PACKAGED
-    for path in (installed, checkout):
-        if path.is_file():
-            return path
-    raise WeightsError("this copy of avseg carries no weights", "name some with --weights FILE")
 
 
 def save_checkpoint(

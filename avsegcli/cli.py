@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
-from avsegcli.commands import compose, data, evaluate, noise_test, segment, train
+from avsegcli.commands import compose, data, download, evaluate, noise_test, segment, train
 from avsegcli.errors import AvsegError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")
+app.command("download")(download.download)
 app.command("noise-test")(noise_test.noise_test)
 
 # Options that take several values; their commands take no arguments, so that nothing else can

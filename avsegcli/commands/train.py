@@ -18,10 +18,13 @@ def train(
         list[str] | None, typer.Option("--set", help="One setting, like optim.lr=5e-5; repeatable.")
     ] = None,
     backbone_weights: Annotated[
-        Path | None, typer.Option(help="Pretrained weights of the backbone.")
+        Path | None,
+        typer.Option(
+            help="Pretrained weights of the backbone: a file, or a name of 'avseg download'."
+        ),
     ] = None,
     audio_weights: Annotated[
-        Path | None, typer.Option(help="Pretrained weights of the audio encoder.")
+        Path | None, typer.Option(help="Pretrained weights of the audio encoder: a file or a name.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,

@@ -93,7 +93,6 @@ def _draw(
     subset: Subset, parts_folder: Path, splits: Sequence[str], clips: int, seed: int
 ) -> Iterator[tuple[Row, Clip]]:
     """Draw the clips with their rows of the table; labels are AVSBench's class indices."""
-    aspect = "mixed" if subset == "avss" else "square"
     for split in splits:
         parts = Parts(parts_folder, split)
         to_avsbench = np.zeros(256, np.uint8)  # IGNORE too becomes background, as AVSBench has it
@@ -106,7 +105,7 @@ def _draw(
                 task=TASKS[subset],
                 num_frames=AVSS_FRAMES.get(label, 5),
                 size=SIZES[subset],
-                aspect=aspect,
+                aspect="mixed" if subset == "avss" else "square",
             )
             clip = composer.compose(seed, index).clip
             clip = clip._replace(labels=to_avsbench[clip.labels])
@@ -133,9 +132,9 @@ def _write_clip(subset: Subset, folder: Path, row: Row, clip: Clip) -> None:
     files = avss_files(folder, row, len(clip.frames)) if coloured else layout.locate(folder, row)
     for path, frame in zip(files.frames, clip.frames, strict=True):
         _write(path, _encode(path.suffix, frame[..., ::-1]))
-    for path, labels in zip(files.masks, clip.labels, strict=True):
-        if path is not None:
-            _write(path, _encode_mask(subset, labels))
+    for mask, labels in zip(files.masks, clip.labels, strict=True):
+        if mask is not None:
+            _write(mask, _encode_mask(subset, labels))
     sound = layout.locate_sound(folder, row)
     sound.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(sound, clip.waveform, SAMPLE_RATE, subtype="PCM_16")

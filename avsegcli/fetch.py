@@ -1,0 +1,117 @@
+"""Download a file so that it is whole and right when it appears, and goes on where it broke off."""
+
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from avsegcli import __version__
+from avsegcli.errors import WeightsError
+
+ATTEMPTS = 4  # in a row that bring nothing; one that brings something begins the count anew
+TIMEOUT_S = 20.0  # without a byte
+PAUSE_S = 1.0  # before the next attempt
+_CHUNK = 1 << 18
+
+Progress = Callable[[int, int | None], None]
+
+
+def fetch(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Download a file.
+
+    What arrives is kept beside `target` under a name of its own until it is whole: a later call
+    goes on from there.
+
+    Args:
+        url: http or https.
+        target: the file to be; its folder is made.
+        sha256: what it must have, in hexadecimal.
+        size: in bytes, if it is known.
+        progress: called with the bytes that are there, and the size if it is known.
+
+    Raises:
+        WeightsError: if the server does not give the file, or gives another.
+    """
+    part = target.with_name(f".{target.name}.{(sha256 or 'unknown')[:12]}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fill(url, part, size, progress)
+        if sha256 is not None:
+            found = file_sha256(part)
+            if found != sha256:
+                part.unlink()
+                raise WeightsError(
+                    f"what {url} gave has the sha256 {found[:12]}..., not {sha256[:12]}...",
+                    "It was deleted. Try again; if it stays so, the file there is another.",
+                )
+        part.replace(target)
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Compute the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fill(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
+    """Append to a partial file until it is whole."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        if size is not None and before == size:
+            return
+        reason = "the connection broke off"
+        try:
+            size = _append(url, part, size, progress)
+            if part.stat().st_size == size or size is None:
+                return
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # what is there is longer than the file
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                raise WeightsError(f"{url}: {error.code} {error.reason}") from error
+            reason = f"{error.code} {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        now = part.stat().st_size if part.exists() else 0
+        failures = 0 if now > before else failures + 1
+        if failures == ATTEMPTS:
+            raise WeightsError(
+                f"cannot download {url}: {reason}",
+                f"{now} bytes are kept: the same command goes on from there." if now else "",
+            )
+        time.sleep(PAUSE_S)
+
+
+def _append(url: str, part: Path, size: int | None, progress: Progress | None) -> int | None:
+    """Ask once for what is missing, and return the size of the file if it is known now."""
+    done = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": f"avseg/{__version__}", "Accept-Encoding": "identity"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        if done and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            done = 0  # the server begins anew, and so do we
+        length = answer.headers.get("Content-Length")
+        if size is None and length is not None:
+            size = done + int(length)
+        with part.open("ab" if done else "wb") as file:
+            while chunk := answer.read1(_CHUNK):  # what is there: a stall loses nothing
+                file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, size)
+    return size
