@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
-from avsegcli.commands import compose, data, download, evaluate, noise_test, segment, train
+from avsegcli.commands import ablate, compose, data, download, evaluate, noise_test, segment, train
 from avsegcli.errors import AvsegError
 
 app = typer.Typer(
@@ -23,10 +23,14 @@ app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")
 app.command("download")(download.download)
 app.command("noise-test")(noise_test.noise_test)
+app.command("ablate")(ablate.ablate)
 
 # Options that take several values; their commands take no arguments, so that nothing else can
 # be meant by the words after them.
-SEVERAL_VALUES = {"noise-test": {"--snr", "--weights", "--metric"}}
+SEVERAL_VALUES = {
+    "noise-test": {"--snr", "--weights", "--metric"},
+    "ablate": {"--rows", "--sets"},
+}
 
 
 def _print_version(wanted: bool) -> None:

@@ -68,6 +68,7 @@ class DataConfig:
     batch_size: int = 4  # clips
     workers: int = 1
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
+    task: str = "semantic"  # of composed clips: single, multi, semantic
 
 
 @dataclass(frozen=True)

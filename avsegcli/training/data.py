@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import cv2
 import numpy as np
@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, Dataset
 from avsegcli.config import DataConfig
 from avsegcli.datasets.avsbench import AvsBench
 from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
+from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.parts import Parts
-from avsegcli.errors import DataError
+from avsegcli.errors import ConfigError, DataError
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
@@ -66,7 +67,7 @@ class ComposedData:
             ComposedDataset(
                 Composer(
                     parts,
-                    task="semantic",
+                    task=_task(config),
                     num_frames=config.num_frames,
                     size=(round(height * config.size), round(width * config.size)),
                 ),
@@ -87,6 +88,14 @@ class ComposedData:
             for b, shape in enumerate(shapes)
         ]
         yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
+
+
+def _task(config: DataConfig) -> Task:
+    for task in get_args(Task):
+        if task == config.task:
+            return task
+    known = ", ".join(get_args(Task))
+    raise ConfigError(f"no clips are composed for the task '{config.task}'", f"tasks: {known}")
 
 
 def _refuse_no_batch(num_clips: int, config: DataConfig) -> None:
@@ -151,7 +160,7 @@ def open_training(root: Path, config: DataConfig, seed: int) -> tuple[TrainingDa
     if not ((root / "objects").is_dir() or (root / "scenes").is_dir()):
         return StoredData(AvsBench(root, "train"), config, seed), AvsBench(root, "val")
     held_out = Composer(
-        Parts(root, "val"), task="semantic", num_frames=5, size=config.size, aspect="mixed"
+        Parts(root, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
     )
     num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
     val = ComposedDataset(held_out, seed, num_clips)

@@ -1,0 +1,236 @@
+"""The ablation of the paper's Table 2: what each part of the method adds.
+
+Every row is trained from the same start with the same budget on clips composed of the same parts,
+once for each seed and set, and scored on the same test clips. Row 2 is not trained: it is row 1,
+asked about each track of a separated sound.
+
+    <out>/<set>/row<k>-seed<s>/    a run folder, and scores.json when it is done
+    <out>/ablation.json, .csv      all numbers, when all is done
+"""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.config import Config
+from avsegcli.datasets.casting import Task
+from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.compose import ComposedDataset, Composer
+from avsegcli.datasets.parts import Parts
+from avsegcli.errors import ConfigError
+from avsegcli.evaluation.evaluator import Scores, evaluate
+from avsegcli.evaluation.metrics import mean
+from avsegcli.evaluation.noise_sweep import spread
+from avsegcli.evaluation.separate_first import SeparateFirst
+from avsegcli.model.inference import fuse_for_inference
+from avsegcli.predictor import Predictor, choose_device
+from avsegcli.training.run import start_training
+from avsegcli.training.trainer import STATE, Trainer
+
+SEPARATED = 2  # the row that is not trained
+SWITCHES = ("decomposition", "quantization", "recombination", "calibration")
+SETS: tuple[Task, ...] = ("multi", "semantic")
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the class score; chosen on val clips for each run
+TEST_SEED, VAL_SEED = 1, 2
+DONE = "ablation.json"
+
+
+class Row(NamedTuple):
+    """A row of the paper's Table 2, which has ResNet-50."""
+
+    model: str
+    parts: int  # how many of `SWITCHES` are on
+    multi: tuple[float, float, float]  # J&F, J, F
+    semantic: float  # mIoU
+
+
+ROWS = {
+    1: Row("no decomposition", 0, (52.9, 50.1, 55.7), 33.5),
+    2: Row("separate first", 0, (56.2, 54.5, 57.9), 38.9),
+    3: Row("+ decomposition", 1, (57.6, 56.1, 59.1), 39.4),
+    4: Row("+ quantization", 2, (59.7, 57.6, 61.8), 42.5),
+    5: Row("+ recombination", 3, (60.1, 58.2, 61.9), 44.5),
+    6: Row("+ calibration", 4, (61.6, 59.6, 63.5), 46.6),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one row, set and seed on the test clips, in percent."""
+
+    row: int
+    set: str  # of `SETS`
+    seed: int
+    j_and_f: float  # tpavi
+    j: float
+    f: float
+    miou: float  # avss
+    threshold: float  # of the class score, chosen on val clips
+
+
+def row_config(config: Config, row: int, task: Task, seed: int) -> Config:
+    """Switch the parts of the method on that a row has."""
+    on = ROWS[row].parts
+    switches: dict[str, Any] = {name: place < on for place, name in enumerate(SWITCHES)}
+    return replace(
+        config,
+        model=replace(config.model, **switches),
+        data=replace(config.data, task=task),
+        optim=replace(config.optim, seed=seed),
+    )
+
+
+def run_ablation(
+    config: Config,
+    parts: Path,
+    out: Path,
+    *,
+    rows: Sequence[int] = tuple(ROWS),
+    sets: Sequence[Task] = SETS,
+    seeds: int = 2,
+    clips: int = 300,
+    name: str = "lite",
+    audio_weights: Path | None = None,
+    device: str = "auto",
+    report: Callable[[str], None] = print,
+) -> list[Result]:
+    """Train and score what is not done yet, and return all of it.
+
+    Interrupted, it goes on where it was when it is called again with the same arguments.
+
+    Args:
+        config: settings of the whole method, row 6; the others switch parts of it off.
+        parts: a parts folder with the splits train, val and test.
+        out: folder of the runs and the results.
+        rows: of `ROWS`; row 2 needs row 1.
+        sets: what the composed clips are like; each has models of its own, as in the paper.
+        seeds: runs of each row, with the seeds 0, 1, ...
+        clips: test clips of each set; a fifth as many val clips choose the threshold.
+        name: what the checkpoints are called.
+        audio_weights: where the audio encoder begins.
+        device: auto, cpu, cuda or mps.
+        report: is told what a person should see.
+
+    Raises:
+        ConfigError: if a row is unknown, or row 2 is asked for without row 1.
+        AvsegError: what training raises.
+    """
+    unknown = sorted(set(rows) - set(ROWS))
+    if unknown:
+        raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(map(str, ROWS))}")
+    if SEPARATED in rows and 1 not in rows:
+        raise ConfigError("row 2 asks the model of row 1", "add row 1")
+    results = []
+    for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in sorted(rows)):
+        run = out / task / f"row{row}-seed{seed}"
+        if not (run / DONE).exists():
+            report(f"row {row} ({ROWS[row].model}), {task}, seed {seed}")
+            trained = run
+            if row == SEPARATED:
+                trained = out / task / f"row1-seed{seed}"
+            else:
+                start_training(
+                    row_config(config, row, task, seed),
+                    parts,
+                    run,
+                    name=f"{name}, row {row}",
+                    audio_weights=audio_weights,
+                    resume=(run / STATE).exists(),
+                    force=True,
+                    device=device,
+                    report=report,
+                )
+            scores, threshold = _score(trained, parts, task, clips, config.data.size, device, row)
+            result = _result(row, task, seed, scores, threshold)
+            _write(run / DONE, json.dumps(vars(result)) + "\n")
+        results.append(Result(**json.loads((run / DONE).read_text())))
+    _write_results(out, results)
+    return results
+
+
+def _score(
+    run: Path, parts: Path, task: Task, clips: int, size: int, device: str, row: int
+) -> tuple[Scores, float]:
+    """Choose the threshold on val clips, then score on test clips."""
+
+    def dataset(split: str, seed: int, number: int) -> ClipDataset:
+        composer = Composer(Parts(parts, split), task=task, num_frames=5, size=size, aspect="mixed")
+        return ComposedDataset(composer, seed, number)
+
+    chosen = choose_device(device)
+    loaded = load_checkpoint(run / "best.safetensors", chosen)
+    loaded = loaded._replace(model=fuse_for_inference(loaded.model))
+
+    def score(threshold: float, data: ClipDataset) -> Scores:
+        config = replace(loaded.config, class_threshold=threshold)
+        predictor = Predictor.from_model(loaded._replace(config=config), chosen)
+        if row == SEPARATED:
+            return evaluate(SeparateFirst(predictor, config.num_tokens), data)
+        return evaluate(predictor, data)
+
+    val = dataset("val", VAL_SEED, max(1, clips // 5))
+    best = max(THRESHOLDS, key=lambda threshold: Trainer.score(score(threshold, val)))
+    return score(best, dataset("test", TEST_SEED, clips)), best
+
+
+def _result(row: int, task: str, seed: int, scores: Scores, threshold: float) -> Result:
+    tpavi = scores.tpavi
+    return Result(
+        row=row,
+        set=task,
+        seed=seed,
+        j_and_f=100 * tpavi.j_and_f,
+        j=100 * tpavi.j,
+        f=100 * tpavi.f,
+        miou=100 * scores.avss.miou,
+        threshold=threshold,
+    )
+
+
+def _write_results(out: Path, results: Sequence[Result]) -> None:
+    values = [vars(result) for result in results]
+    _write(out / "ablation.json", json.dumps(values, indent=1) + "\n")
+    part = out / ".ablation.csv.part"
+    with part.open("w", newline="") as file:
+        table = csv.DictWriter(file, values[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(values)
+    part.replace(out / "ablation.csv")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def ablation_table(results: Sequence[Result]) -> Table:
+    """Lay out our J&F and mIoU (mean ± spread over seeds, in percent) beside the paper's."""
+    seeds = len({result.seed for result in results})
+    title = f"Table 2, {seeds} seeds" if seeds > 1 else "Table 2, one seed"
+    table = Table(title=title, title_justify="left")
+    table.add_column("row")
+    table.add_column("model", no_wrap=True)
+    for name in ("multi J&F", "paper", "semantic mIoU", "paper"):
+        table.add_column(name, justify="right")
+    for number in sorted({result.row for result in results}):
+        row = ROWS[number]
+        j_and_f = [r.j_and_f for r in results if (r.row, r.set) == (number, "multi")]
+        miou = [r.miou for r in results if (r.row, r.set) == (number, "semantic")]
+        paper = f"{row.multi[0]:.1f}", f"{row.semantic:.1f}"
+        cells = _cell(j_and_f), paper[0], _cell(miou), paper[1]
+        table.add_row(str(number), row.model, *cells)
+    return table
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{mean([*values]):.1f}" + (f" ± {spread(values):.1f}" if len(values) > 1 else "")

@@ -1,0 +1,97 @@
+import csv
+import json
+
+import pytest
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.cli import main
+from avsegcli.training import ablation, data, run
+
+TINY = """
+[model]
+hidden_dim = 16
+num_heads = 2
+ffn_dim = 16
+encoder_layers = 1
+decomposition_layers = 1
+decoder_layers = 1
+num_tokens = 2
+pyramid_dim = 16
+mask_channels = 8
+codebook_size = 8
+
+[data]
+size = 32
+num_frames = 1
+batch_size = 2
+workers = 0
+clips_per_epoch = 2
+
+[optim]
+epochs = 1
+"""
+
+
+@pytest.fixture
+def ablate(toy_parts, tmp_path, monkeypatch):
+    """Run `avseg ablate` on the toy parts with a tiny model; returns the exit code."""
+    monkeypatch.setattr(ablation, "THRESHOLDS", (0.2, 0.5))
+    monkeypatch.setattr(data, "VALIDATION_CLIPS", (1, 1))
+    monkeypatch.setattr(run, "_packaged_efficientnet", lambda: None)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    command = ["ablate", "--data", str(toy_parts), "-o", str(tmp_path / "out"), "--clips", "1"]
+    command += ["--config", str(tmp_path / "tiny.toml"), "--device", "cpu", "--seeds", "1"]
+    return lambda *words: main([*command, *words])
+
+
+def test_every_row_is_trained_and_scored_beside_the_paper(ablate, tmp_path, capsys):
+    assert ablate("--sets", "semantic", "--rows", "1", "2", "6") == 0
+    printed = capsys.readouterr()
+    assert "row 6 (+ calibration), semantic, seed 0" in printed.err
+    for word in ("separate first", "61.6", "33.5"):
+        assert word in printed.out
+    results = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [(result["row"], result["set"]) for result in results] == [
+        (row, "semantic") for row in (1, 2, 6)
+    ]
+    with (tmp_path / "out" / "ablation.csv").open() as file:
+        assert [float(row["miou"]) for row in csv.DictReader(file)] == [
+            result["miou"] for result in results
+        ]
+    runs = tmp_path / "out" / "semantic"
+    switches = [
+        [getattr(load_checkpoint(runs / run / "best.safetensors").config, name)
+         for name in ablation.SWITCHES]
+        for run in ("row1-seed0", "row6-seed0")
+    ]  # fmt: skip
+    assert switches == [[False] * 4, [True] * 4]
+    assert not (runs / "row2-seed0" / "best.safetensors").exists()
+
+
+def test_what_is_done_is_not_done_again(ablate, tmp_path, monkeypatch, capsys):
+    train = ablation.start_training
+    runs = []
+
+    def interrupted(config, parts, out, **options):
+        runs.append((out.name, options["resume"]))
+        train(config, parts, out, **options)
+        if runs == [("row1-seed0", False)]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation, "start_training", interrupted)
+    words = ["--sets", "multi", "--rows", "1", "3"]
+    assert ablate(*words) == 130
+    assert ablate(*words) == 0
+    assert runs == [("row1-seed0", False), ("row1-seed0", True), ("row3-seed0", False)]
+    assert ablate(*words) == 0
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [(["2", "6"], "row 2 asks the model of row 1"), (["1", "7"], "Table 2 has no row 7")],
+)
+def test_rows_that_cannot_be_had_are_refused(ablate, tmp_path, rows, message, capsys):
+    assert ablate("--rows", *rows) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"avseg: {message}"
+    assert not (tmp_path / "out").exists()
