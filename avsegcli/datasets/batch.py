@@ -36,7 +36,11 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B clips of T frames; `valid` is None if nothing is padded."""
+    """B clips of T frames.
+
+    Smaller frames are padded at the right and below; shorter clips are filled up with their last
+    frame, of which nothing is known. `valid` and `present` are None if nothing is.
+    """
 
     frames: Tensor  # (B, T, 3, H, W)
     log_mel: Tensor  # (B, T, 1, 96, 64)
@@ -44,6 +48,7 @@ class Batch(NamedTuple):
     targets: list[Target]
     heard: Tensor  # (B, T, L)
     visible: Tensor  # uint8 (B, T, h, w)
+    present: Tensor | None = None  # bool (B, T), False: fills a shorter clip
 
     def to(self, device: torch.device) -> "Batch":
         """Move everything to a device."""
@@ -54,6 +59,7 @@ class Batch(NamedTuple):
             [Target(*(x.to(device, non_blocking=True) for x in t)) for t in self.targets],
             self.heard.to(device, non_blocking=True),
             self.visible.to(device, non_blocking=True),
+            None if self.present is None else self.present.to(device, non_blocking=True),
         )
 
 
@@ -91,7 +97,10 @@ def make_sample(clip: Clip, num_classes: int, size: int) -> Sample:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples of one T; smaller frames are padded at the right and below."""
+    """Stack samples; T is that of the longest, H and W are those of the largest."""
+    longest = max(len(s.frames) for s in samples)
+    present = torch.stack([torch.arange(longest) < len(s.frames) for s in samples])
+    samples = [_fill_up(s, longest) for s in samples]
     height = max(s.frames.shape[-2] for s in samples)
     width = max(s.frames.shape[-1] for s in samples)
 
@@ -116,6 +125,39 @@ def collate(samples: list[Sample]) -> Batch:
         targets=targets,
         heard=torch.stack([s.heard for s in samples]),
         visible=torch.stack([pad(s.visible, CELL, IGNORE) for s in samples]),
+        present=None if bool(present.all()) else present,
+    )
+
+
+def _fill_up(sample: Sample, num_frames: int) -> Sample:
+    """Repeat the last frame up to so many frames, without any truth.
+
+    A picture and a sound like the others leave the statistics of batch norms what they are.
+    """
+    missing = num_frames - len(sample.frames)
+    if not missing:
+        return sample
+
+    def repeat(x: Tensor) -> Tensor:
+        return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
+
+    def fill(x: Tensor, value: float, axis: int = 0) -> Tensor:
+        shape = [*x.shape[:axis], missing, *x.shape[axis + 1 :]]
+        return torch.cat([x, x.new_full(shape, value)], axis)
+
+    target = sample.target
+    return sample._replace(
+        frames=repeat(sample.frames),
+        log_mel=repeat(sample.log_mel),
+        target=target._replace(
+            masks=fill(target.masks, 0, axis=1),
+            boxes=fill(target.boxes, 0, axis=1),
+            active=fill(target.active, False, axis=1),
+            known=fill(target.known, 0),
+            annotated=fill(target.annotated, False),
+        ),
+        heard=fill(sample.heard, -1),
+        visible=fill(sample.visible, IGNORE),
     )
 
 

@@ -33,16 +33,17 @@ class SemanticDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
 
-    def forward(self, audio: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, valid: Tensor | None = None) -> Tensor:
         """Decompose fused audio features.
 
         Args:
             audio: F'_a, ``(M, S, D)``: M memories of S frames each.
+            valid: bool ``(M, S)``, True = real; None: all are.
 
         Returns:
             Semantic tokens, ``(M, N, D)``.
         """
         tokens = self.prototypes.expand(len(audio), -1, -1)
         for layer in self.layers:
-            tokens = layer(tokens, self.positions, audio)
+            tokens = layer(tokens, self.positions, audio, valid=valid)
         return self.norm(tokens)

@@ -100,7 +100,13 @@ class QSD(nn.Module):
         self.pyramid = pyramid
         self.mask_decoder = mask_decoder
 
-    def forward(self, frames: Tensor, log_mel: Tensor, valid: Tensor | None = None) -> QSDOutput:
+    def forward(
+        self,
+        frames: Tensor,
+        log_mel: Tensor,
+        valid: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> QSDOutput:
         """Segment what sounds.
 
         Args:
@@ -108,6 +114,9 @@ class QSD(nn.Module):
             log_mel: VGGish examples, one for each frame, ``(B, T, 1, 96, 64)``.
             valid: bool ``(B, H, W)``, True = real, False = padding at the right or below; None:
                 all is real.
+            present: bool ``(B, T)``, False = a frame that only fills a shorter clip up to T; what
+                is said of it means nothing, and it changes nothing that is said of the others.
+                None: all are.
 
         Raises:
             ValueError: if H or W is no multiple of 32, or there are not as many examples as
@@ -127,13 +136,13 @@ class QSD(nn.Module):
         visual: list[Level] = self.visual_encoder(features, frame_valid)  # F_v
         audio = self.audio_encoder(log_mel.flatten(0, 1))  # (B * T, A)
         audio = self.audio_project(audio).unflatten(0, (batch, num_frames))  # F_a, (B, T, D)
-        fused = self._fuse(audio, visual)  # F'_a, (B, T, D)
+        fused = self._fuse(audio, visual, present)  # F'_a, (B, T, D)
 
         # Global decomposition
         token_logits: list[Tensor] = []
         tokens, global_indices, loss_commit = None, None, audio.new_zeros(())
         if self.global_decomposition is not None and self.token_classes is not None:
-            tokens = self.global_decomposition(fused)  # g, (B, N, D)
+            tokens = self.global_decomposition(fused, present)  # g, (B, N, D)
             tokens, global_indices, loss_commit = self._quantize(tokens, update=True)
             token_logits.append(self.token_classes(tokens)[:, None])
         recombined = visual
@@ -184,7 +193,7 @@ class QSD(nn.Module):
             local_indices=None if local_indices is None else local_indices.unflatten(0, clips),
         )
 
-    def _fuse(self, audio: Tensor, visual: list[Level]) -> Tensor:
+    def _fuse(self, audio: Tensor, visual: list[Level], present: Tensor | None) -> Tensor:
         """Let the sound of each frame look at level C5 of all frames of its clip."""
         level = next(v for v, s in zip(visual, self.visual_encoder.strides, strict=True) if s == 32)
         num_frames = audio.shape[1]
@@ -193,6 +202,9 @@ class QSD(nn.Module):
         valid = level.valid
         if valid is not None:
             valid = valid.flatten(1).unflatten(0, (-1, num_frames)).flatten(1, 2)
+        if present is not None:
+            there = present.repeat_interleave(tokens.shape[1], 1)
+            valid = there if valid is None else valid & there
         seen, position = (
             x.unflatten(0, (-1, num_frames)).flatten(1, 2) for x in (tokens, position)
         )

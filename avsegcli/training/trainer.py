@@ -206,7 +206,7 @@ class Trainer:
             module.eval()
         cuda = self.device.type == "cuda"
         with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
-            output = self.model(batch.frames, batch.log_mel, batch.valid)
+            output = self.model(batch.frames, batch.log_mel, batch.valid, batch.present)
         terms = qsd_losses(output, batch, self.config.loss)
         loss = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)

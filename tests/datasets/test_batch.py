@@ -62,9 +62,34 @@ def test_a_batch_pads_smaller_frames_and_says_so():
     assert batch.visible[0, :, 8:].eq(IGNORE).all()
 
 
+def test_clips_of_different_length_make_one_batch_that_says_so():
+    short = make_sample(make_clip(), num_classes=2, size=64)
+    clip = make_clip()
+    longer = clip._replace(
+        frames=clip.frames.repeat(2, axis=0),
+        labels=clip.labels.repeat(2, axis=0),
+        visible=clip.visible.repeat(2, axis=0),
+        heard=clip.heard.repeat(2, axis=0),
+        annotated=np.ones(4, bool),
+    )
+    batch = collate([short, make_sample(longer, num_classes=2, size=64)])
+    assert batch.present.tolist() == [[True, True, False, False], [True] * 4]
+    assert batch.frames.shape == (2, 4, 3, 64, 64)
+    assert batch.log_mel.shape == (2, 4, 1, 96, 64)
+    target = batch.targets[0]
+    assert target.annotated.tolist() == [True, True, False, False]
+    assert target.active.tolist() == [[True, False, False, False]]
+    assert target.masks.shape == (1, 4, 16, 16)
+    assert target.known[2:].eq(0).all()
+    assert batch.heard[0, 2:].eq(-1).all()
+    assert batch.visible[0, 2:].eq(IGNORE).all()
+    assert torch.equal(batch.frames[0, 2], short.frames[1])
+
+
 def test_a_batch_of_one_shape_needs_no_valid():
     sample = make_sample(make_clip(), num_classes=2, size=64)
     assert collate([sample, sample]).valid is None
+    assert collate([sample, sample]).present is None
 
 
 def test_sizes_are_padded_to_multiples_of_32():

@@ -69,6 +69,18 @@ def test_a_clip_is_the_same_alone_and_in_a_batch(config):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_a_clip_is_the_same_filled_up_with_frames_that_are_not_present(config):
+    model = build_qsd(config, 4).eval()
+    frames, log_mel = make_clips(2, 3)
+    present = torch.tensor([[True] * 3, [True, False, False]])
+    with torch.no_grad():
+        together = model(frames, log_mel, present=present)
+        alone = model(frames[1:, :1], log_mel[1:, :1])
+    for name in ("mask_logits", "class_logits", "boxes", "heard_logits", "visible_logits"):
+        a, b = getattr(together, name)[1:, :1], getattr(alone, name)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
 def test_padding_has_little_say(config):
     # Attention ignores it exactly (test_visual_encoder.py, test_mask_decoder.py). What is left
     # are group norm, whose statistics include the padding, and convolutions at its edge.
