@@ -10,6 +10,9 @@ from typing import Any
 from avsegcli.errors import ConfigError
 
 PRESETS = ("lite", "r50", "swin-t", "pvt-b5")
+DATASETS = ("s4", "ms3", "avss")  # whose names a preset may have tables under, as [avss.optim]
+PRECISIONS = ("auto", "fp32", "bf16")
+SCHEDULES = ("step", "cosine")
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class DataConfig:
 
     size: int = 224  # pixels, longest side
     num_frames: int = 5  # T
-    batch_size: int = 4  # clips
-    workers: int = 1
+    batch_size: int = 4  # clips, of each process
+    workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
     task: str = "semantic"  # of composed clips: single, multi, semantic
 
@@ -87,6 +90,10 @@ class OptimConfig:
     ema_decay: float = 0.0  # of the weights; 0 = off
     frozen_stages: int = 0  # backbone stages (C2 first) that are not trained
     frozen_norm: bool = True  # batch norm of the backbone keeps its ImageNet statistics
+    accumulate: int = 1  # batches whose gradients make one step
+    precision: str = "auto"  # of the forward pass: fp32, bf16; auto: bf16 on CUDA, else fp32
+    checkpointing: bool = False  # less memory: activations are computed again, not kept
+    compile: bool = False  # torch.compile for backbone, visual encoder and pyramid
     seed: int = 0
 
 
@@ -112,9 +119,36 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     """
     problems: list[str] = []
     config = _build(Config, values, "", problems)
+    if not problems:
+        problems = _find_senseless(config)
     if problems:
         raise ConfigError("; ".join(problems), "avseg train --help names the settings")
     return config
+
+
+def _find_senseless(config: Config) -> list[str]:
+    """Say which values are of the right type but make no sense."""
+    data, optim = config.data, config.optim
+    at_least_one = {
+        "data.size": data.size,
+        "data.num_frames": data.num_frames,
+        "data.batch_size": data.batch_size,
+        "data.clips_per_epoch": data.clips_per_epoch,
+        "optim.epochs": optim.epochs,
+        "optim.accumulate": optim.accumulate,
+    }
+    problems = [f"'{key}' should be at least 1" for key, value in at_least_one.items() if value < 1]
+    if data.workers < -1:
+        problems.append("'data.workers' should be at least 0, or -1")
+    if not optim.lr > 0:
+        problems.append("'optim.lr' should be above 0")
+    for key, value, known in (
+        ("optim.precision", optim.precision, PRECISIONS),
+        ("optim.schedule", optim.schedule, SCHEDULES),
+    ):
+        if value not in known:
+            problems.append(f"'{key}' should be one of {', '.join(known)}, not '{value}'")
+    return problems
 
 
 def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) -> Any:
@@ -133,7 +167,10 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
             else:
                 problems.append(f"'{prefix}{key}' is a table of settings, not {value!r}")
         elif isinstance(default, tuple):
-            arguments[key] = tuple(value)
+            if isinstance(value, list | tuple):
+                arguments[key] = tuple(value)
+            else:
+                problems.append(f"'{prefix}{key}' should be a list, not {value!r}")
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             arguments[key] = float(value)
         elif type(value) is not type(default):
@@ -145,7 +182,10 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
 
 
 def load_config(
-    preset: str = "lite", file: Path | None = None, overrides: list[str] | None = None
+    preset: str = "lite",
+    file: Path | None = None,
+    overrides: list[str] | None = None,
+    dataset: str | None = None,
 ) -> Config:
     """Read a preset, then a TOML file, then single settings; the later wins.
 
@@ -153,6 +193,8 @@ def load_config(
         preset: a name of `PRESETS`.
         file: TOML with the tables model, loss, data, optim.
         overrides: like ``optim.lr=5e-5``; values in TOML's notation, bare words are strings.
+        dataset: what is trained on; where it is a name of `DATASETS`, the tables of preset and
+            file that begin with it, like ``[avss.optim]``, win over the others there.
 
     Raises:
         ConfigError: an unknown preset, key or value, or a file that is no TOML.
@@ -160,19 +202,30 @@ def load_config(
     Example:
         >>> load_config("lite", overrides=["optim.lr=5e-5"]).optim.lr
         5e-05
+        >>> load_config("r50").optim.epochs, load_config("r50", dataset="avss").optim.epochs
+        (13, 16)
     """
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}'", f"known presets: {', '.join(PRESETS)}")
     text = (resources.files("avsegcli.presets") / f"{preset}.toml").read_text()
-    values = tomllib.loads(text)
+    values = _choose_tables(tomllib.loads(text), dataset)
     if file is not None:
         try:
-            _merge(values, tomllib.loads(file.read_text()))
+            own = tomllib.loads(file.read_text())
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the configuration {file}: {error}") from error
+        _merge(values, _choose_tables(own, dataset))
     for override in overrides or []:
         _merge(values, _parse_override(override))
     return config_from_dict(values)
+
+
+def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any]:
+    """Merge the tables of one data set into the others, and drop those of the rest."""
+    common = {key: value for key, value in values.items() if key not in DATASETS}
+    if dataset in DATASETS:
+        _merge(common, values.get(dataset, {}))
+    return common
 
 
 def _parse_override(override: str) -> dict[str, Any]:

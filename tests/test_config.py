@@ -1,12 +1,59 @@
 import pytest
 
-from avsegcli.config import PRESETS, Config, config_from_dict, load_config
+from avsegcli.config import DATASETS, PRESETS, Config, config_from_dict, load_config
+from avsegcli.datasets.avsbench_files import LAYOUTS
 from avsegcli.errors import ConfigError
 
 
+@pytest.mark.parametrize("dataset", [None, *DATASETS])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_each_preset_loads(preset):
-    assert isinstance(load_config(preset), Config)
+def test_each_preset_loads_for_each_data_set(preset, dataset):
+    assert isinstance(load_config(preset, dataset=dataset), Config)
+
+
+def test_the_data_sets_are_the_subsets_of_avsbench():
+    assert set(DATASETS) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("preset", ["r50", "swin-t", "pvt-b5"])
+def test_the_papers_recipe_is_longer_for_avs_semantic(preset):
+    for dataset, epochs, milestones in (
+        ("s4", 13, (8, 11)),
+        ("ms3", 13, (8, 11)),
+        ("avss", 16, (10, 13)),
+    ):
+        optim = load_config(preset, dataset=dataset).optim
+        assert (optim.epochs, optim.milestones, optim.schedule) == (epochs, milestones, "step")
+        assert (optim.lr, optim.backbone_lr_factor, optim.weight_decay) == (1e-4, 0.5, 5e-4)
+        assert optim.clip_norm == 0.1
+    assert load_config(preset, dataset="avss").loss.auxiliary
+
+
+def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[avss.optim]\nepochs = 3\n[optim]\nepochs = 4\nlr = 1e-3\n")
+    optim = load_config("r50", file, dataset="avss").optim
+    assert (optim.epochs, optim.milestones, optim.lr) == (3, (10, 13), 1e-3)
+    assert load_config("r50", file, dataset="ms3").optim.epochs == 4
+    assert load_config("r50", file, ["optim.epochs=5"], "avss").optim.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("data.batch_size=0", "'data.batch_size' should be at least 1"),
+        ("optim.accumulate=0", "'optim.accumulate' should be at least 1"),
+        ("data.workers=-2", "'data.workers' should be at least 0, or -1"),
+        ("optim.lr=-1.0", "'optim.lr' should be above 0"),
+        ("optim.precision=fp8", "'optim.precision' should be one of auto, fp32, bf16, not 'fp8'"),
+        ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
+        ("optim.milestones=3", "'optim.milestones' should be a list, not 3"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(override, problem):
+    with pytest.raises(ConfigError) as caught:
+        load_config("lite", overrides=[override])
+    assert caught.value.message == problem
 
 
 def test_a_config_survives_the_way_through_plain_values():

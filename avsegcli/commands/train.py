@@ -7,10 +7,21 @@ import typer
 
 
 def train(
-    data: Annotated[
-        Path,
-        typer.Option("--data", help="A parts folder, or a data set as `avseg compose` writes it."),
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            "--data",
+            metavar="s4|ms3|avss|DIR",
+            help="A subset of AVSBench, a parts folder, or a data set of 'avseg compose'.",
+        ),
     ],
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="AVSBench's folder, for a subset by name.", show_default="that of AVSEG_DATA"
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="lite, r50, swin-t or pvt-b5.")] = "lite",
     out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")] = Path("runs/avseg"),
     config: Annotated[Path | None, typer.Option(help="TOML with settings of your own.")] = None,
@@ -33,15 +44,16 @@ def train(
 ) -> None:
     """Train a model.
 
-    Example: avseg train --preset lite --data parts --out runs/lite
+    Example: avseg train --dataset avss --data-root AVSBench --preset r50 --out runs/r50-avss
     """
     from avsegcli.config import load_config
     from avsegcli.training.run import start_training
 
     start_training(
-        load_config(preset, config, settings),
-        data,
+        load_config(preset, config, settings, dataset),
+        dataset,
         out,
+        data_root=data_root,
         name=preset,
         backbone_weights=backbone_weights,
         audio_weights=audio_weights,

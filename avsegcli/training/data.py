@@ -1,5 +1,6 @@
 """What the trainer draws its batches from: a parts folder, or a data set on disk."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, get_args
@@ -10,16 +11,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
-from avsegcli.datasets.avsbench import AvsBench
 from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
+from avsegcli.datasets.layouts import find_subset, open_dataset
 from avsegcli.datasets.parts import Parts
-from avsegcli.errors import ConfigError, DataError
+from avsegcli.datasets.videos import VideoFolder
+from avsegcli.errors import AvsegError, ConfigError, DataError
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
+MOST_WORKERS = 8
 # Height and width of composed frames, as parts of the longest side, and how often.
 FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
 FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
@@ -30,6 +33,7 @@ class TrainingData(Protocol):
 
     classes: tuple[str, ...]
     batches_per_epoch: int
+    notes: list[str]  # what a user should know about these data, one sentence each
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0, but for the first `skip`."""
@@ -40,6 +44,7 @@ class StoredData:
 
     def __init__(self, clips: ClipDataset, config: DataConfig, seed: int) -> None:
         self.classes = clips.classes
+        self.notes = list(getattr(clips, "notes", ()))
         self.clips, self.config, self.seed = clips, config, seed
         self.batches_per_epoch = len(clips) // config.batch_size
         _refuse_no_batch(len(clips), config)
@@ -60,6 +65,7 @@ class ComposedData:
 
     def __init__(self, parts: Parts, config: DataConfig, seed: int) -> None:
         self.classes = parts.classes
+        self.notes: list[str] = []
         self.parts, self.config, self.seed = parts, config, seed
         self.batches_per_epoch = config.clips_per_epoch // config.batch_size
         _refuse_no_batch(config.clips_per_epoch, config)
@@ -106,21 +112,30 @@ def _refuse_no_batch(num_clips: int, config: DataConfig) -> None:
         )
 
 
-class _Samples(Dataset[Sample]):
+class _Samples(Dataset[Sample | AvsegError]):
     def __init__(self, clips: ClipDataset, size: int) -> None:
         self.clips, self.size = clips, size
 
-    def __getitem__(self, index: int) -> Sample:
-        return make_sample(self.clips[index], len(self.clips.classes) - 1, self.size)
+    def __getitem__(self, index: int) -> Sample | AvsegError:
+        try:
+            return make_sample(self.clips[index], len(self.clips.classes) - 1, self.size)
+        except AvsegError as error:
+            return error  # raised in a worker, it would come out as that worker's traceback
 
 
-class _ShapedSamples(Dataset[Sample]):
+class _ShapedSamples(Dataset[Sample | AvsegError]):
     def __init__(self, shapes: list[ComposedDataset], size: int) -> None:
         self.shapes = [_Samples(clips, size) for clips in shapes]
 
-    def __getitem__(self, index: tuple[int, int]) -> Sample:
+    def __getitem__(self, index: tuple[int, int]) -> Sample | AvsegError:
         shape, clip = index
         return self.shapes[shape][clip]
+
+
+def _collate(samples: list[Sample | AvsegError]) -> Batch | AvsegError:
+    good = [sample for sample in samples if not isinstance(sample, AvsegError)]
+    bad = [sample for sample in samples if isinstance(sample, AvsegError)]
+    return bad[0] if bad else collate(good)
 
 
 def _one_thread(_worker: int) -> None:
@@ -128,42 +143,67 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _load(samples: Dataset[Sample], indices: object, config: DataConfig) -> Iterator[Batch]:
-    yield from DataLoader(
+def _load(
+    samples: Dataset[Sample | AvsegError], indices: object, config: DataConfig
+) -> Iterator[Batch]:
+    workers = config.workers if config.workers >= 0 else _spare_cpus()
+    loader = DataLoader(
         samples,
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
-        num_workers=config.workers,
-        collate_fn=collate,
+        num_workers=workers,
+        collate_fn=_collate,
         worker_init_fn=_one_thread,
-        prefetch_factor=4 if config.workers else None,
+        prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch
         # starts one more loader, and would go on with other numbers than an unbroken one.
         generator=torch.Generator(),
     )
+    for batch in loader:
+        if isinstance(batch, AvsegError):
+            raise batch
+        yield batch
 
 
-def open_training(root: Path, config: DataConfig, seed: int) -> tuple[TrainingData, ClipDataset]:
-    """Open what lies at `root` to train on and to validate on.
+def _spare_cpus() -> int:
+    """Count the CPUs that this process may use beside the one it runs on; at least 1."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun and accelerate say
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST_WORKERS, max(1, (usable or 1) // processes - 1))
+
+
+def open_training(
+    dataset: str | Path, config: DataConfig, seed: int, data_root: Path | None = None
+) -> tuple[TrainingData, ClipDataset]:
+    """Open what to train on and what to validate on.
 
     Args:
-        root: a parts folder, of which clips are composed as they are asked for, or a data set in
-            the layout of AVSBench-semantic with the splits train and val.
+        dataset: a parts folder, of which clips are composed as they are asked for; or what
+            `open_dataset` knows, with the splits train and val: a subset of AVSBench by its name,
+            or a folder.
         config: what a training step sees.
         seed: of the composed clips and of the order of stored ones.
+        data_root: AVSBench's root, for a subset by name.
 
     Raises:
+        ConfigError: if a subset is named but not where it is.
         DataError: if it is neither, or a split is missing.
     """
-    if not root.is_dir():
-        raise DataError(f"no folder {root}", "name a parts folder or a data set with --data")
-    if not ((root / "objects").is_dir() or (root / "scenes").is_dir()):
-        return StoredData(AvsBench(root, "train"), config, seed), AvsBench(root, "val")
+    folder = Path(dataset)
+    named = find_subset(str(dataset)) is not None
+    if named or not ((folder / "objects").is_dir() or (folder / "scenes").is_dir()):
+        train, val = (open_dataset(str(dataset), s, data_root) for s in ("train", "val"))
+        if isinstance(train, VideoFolder):
+            raise DataError(
+                f"{folder} has no clips of its own to validate on",
+                "train on a parts folder, on what 'avseg compose' writes, or on AVSBench",
+            )
+        return StoredData(train, config, seed), val
     held_out = Composer(
-        Parts(root, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
+        Parts(folder, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
     )
     num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
     val = ComposedDataset(held_out, seed, num_clips)
-    parts = Parts(root, "train")
+    parts = Parts(folder, "train")
     parts.preload()
     return ComposedData(parts, config, seed), val

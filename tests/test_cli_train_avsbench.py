@@ -1,0 +1,127 @@
+"""Every preset, scaled down, trains on every subset of AVSBench and is scored on it."""
+
+import csv
+import json
+
+import pytest
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.cli import main
+from avsegcli.config import DATASETS, PRESETS
+from avsegcli.datasets.avsbench_classes import CLASSES
+from avsegcli.datasets.fake import write_fake
+from avsegcli.model import backbone
+
+SMALL = """
+[model]
+audio_encoder = "small"
+hidden_dim = 16
+num_heads = 2
+ffn_dim = 16
+encoder_layers = 1
+decomposition_layers = 1
+decoder_layers = 1
+pyramid_dim = 16
+codebook_size = 8
+
+[data]
+size = 64
+batch_size = 1
+workers = 0
+
+[optim]
+epochs = 1
+"""
+BACKBONES = {
+    "resnet50": ("ResNet", {"depths": [1] * 4, "hidden_sizes": [16] * 4, "embedding_size": 8}),
+    "swin-tiny": ("Swin", {"depths": [1] * 4, "num_heads": [1, 2, 4, 8], "embed_dim": 8}),
+    "pvt-v2-b5": (
+        "PvtV2",
+        {
+            "depths": [1] * 4,
+            "hidden_sizes": [8] * 4,
+            "num_attention_heads": [1] * 4,
+            "mlp_ratios": [2] * 4,
+        },
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_backbones(monkeypatch):
+    monkeypatch.setattr(backbone, "_TRANSFORMERS", BACKBONES)
+
+
+@pytest.fixture(scope="module")
+def avsbench(tmp_path_factory):
+    """AVSBench's root with three clips of each split in each subset; not to be changed."""
+    root = tmp_path_factory.mktemp("AVSBench")
+    for subset in DATASETS:
+        write_fake(root, subset, clips=3)
+    return root
+
+
+@pytest.fixture
+def train(avsbench, tmp_path):
+    """Run `avseg train` scaled down; returns the exit code."""
+    (tmp_path / "small.toml").write_text(SMALL)
+
+    def run(*arguments, root=avsbench):
+        options = ["--config", str(tmp_path / "small.toml"), "--device", "cpu"]
+        out = ["--out", str(tmp_path / "run")]
+        return main(["train", "--data-root", str(root), *out, *options, *arguments])
+
+    return run
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_trains_and_is_scored_on_each_subset(
+    train, avsbench, tmp_path, capsys, preset, dataset
+):
+    assert train("--dataset", dataset, "--preset", preset) == 0
+    assert "3 batches of 1 clips an epoch, 3 clips to validate" in capsys.readouterr().err
+    weights, scores = tmp_path / "run" / "best.safetensors", tmp_path / "scores.json"
+    assert load_checkpoint(weights).classes == (
+        CLASSES if dataset == "avss" else ("background", "object")
+    )
+    options = ["--weights", str(weights), "--data-root", str(avsbench), "--device", "cpu"]
+    assert main(["eval", "--dataset", dataset, "--json", str(scores), *options]) == 0
+    assert 0 <= json.loads(scores.read_text())["tpavi"]["j"] <= 1
+
+
+def test_a_subset_brings_its_own_recipe(train, tmp_path):
+    assert train("--dataset", "s4", "--preset", "r50", "--set", "optim.lr=5e-5") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["classes"] == ["background", "object"]
+    assert config["optim"]["milestones"] == [8, 11]
+    with (tmp_path / "run" / "scores.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["3"]
+
+
+def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(
+    train, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delenv("AVSEG_DATA", raising=False)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for root, problem in {empty: "has no metadata.csv", tmp_path / "none": "is no folder"}.items():
+        assert train("--dataset", "avss", root=root) == 1
+        message, hint = capsys.readouterr().err.splitlines()
+        assert str(root) in message
+        assert problem in message
+        assert "avseg data fake" in hint
+    assert main(["train", "--dataset", "avss", "--out", str(tmp_path / "run")]) == 2
+    assert "--data-root or AVSEG_DATA" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_model_are_no_beginning(train, tmp_path, capsys):
+    from safetensors.torch import load_file, save_file
+
+    assert train("--dataset", "s4") == 0
+    capsys.readouterr()
+    state = load_file(tmp_path / "run" / "best.safetensors")
+    save_file(state, tmp_path / "foreign.safetensors")
+    assert train("--dataset", "s4", "--force", "--init", str(tmp_path / "foreign.safetensors")) == 1
+    assert "is no checkpoint of avseg" in capsys.readouterr().err
