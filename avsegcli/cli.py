@@ -6,7 +6,19 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
-from avsegcli.commands import ablate, compose, data, download, evaluate, noise_test, segment, train
+from avsegcli.commands import (
+    ablate,
+    codebook,
+    compose,
+    data,
+    download,
+    evaluate,
+    noise_test,
+    panel,
+    segment,
+    train,
+    tsne,
+)
 from avsegcli.errors import AvsegError
 
 app = typer.Typer(
@@ -24,12 +36,17 @@ app.add_typer(data.app, name="data")
 app.command("download")(download.download)
 app.command("noise-test")(noise_test.noise_test)
 app.command("ablate")(ablate.ablate)
+app.command("tsne")(tsne.tsne)
+app.command("codebook")(codebook.codebook)
+app.command("panel")(panel.panel)
 
 # Options that take several values; their commands take no arguments, so that nothing else can
 # be meant by the words after them.
 SEVERAL_VALUES = {
     "noise-test": {"--snr", "--weights", "--metric"},
     "ablate": {"--rows", "--sets"},
+    "tsne": {"--classes"},
+    "panel": {"--weights", "--clips"},
 }
 
 

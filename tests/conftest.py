@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from avsegcli.config import load_config
-from avsegcli.datasets.toy import write_toy_parts
+from avsegcli.checkpoint import save_checkpoint
+from avsegcli.config import ModelConfig, load_config
+from avsegcli.datasets.avss_writer import write_avss
+from avsegcli.datasets.toy import CLASSES, write_toy_parts
+from avsegcli.model.qsd import build_qsd
 from avsegcli.training import data, run
 
 
@@ -30,3 +33,37 @@ def toy_run(toy_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.start_training(config, toy_parts, out, device="cpu", report=lambda _: None)
     torch.set_num_threads(threads)
     return out
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny model of the toy classes that has learned nothing."""
+    config = ModelConfig(
+        backbone="efficientnet-lite0",
+        audio_encoder="small",
+        attention="plain",
+        hidden_dim=16,
+        num_heads=2,
+        ffn_dim=16,
+        encoder_layers=1,
+        decomposition_layers=1,
+        decoder_layers=1,
+        num_tokens=3,
+        codebook_size=16,
+        pyramid_dim=16,
+        separable_pyramid=True,
+    )
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    classes = ("background", *CLASSES)
+    save_checkpoint(path, build_qsd(config, len(CLASSES)), config, classes, name="untrained")
+    return path
+
+
+@pytest.fixture(scope="session")
+def single_clips(toy_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of twelve clips of two frames, in each of which one shape beeps."""
+    root = tmp_path_factory.mktemp("single") / "clips"
+    options = {"clips": 12, "seed": 1, "num_frames": 2, "size": 64}
+    write_avss(toy_parts, root, task="single", splits=["test"], **options)
+    return root

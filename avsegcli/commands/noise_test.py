@@ -8,6 +8,18 @@ from typing import Annotated
 
 import typer
 
+from avsegcli.commands.on_clips import (
+    DataRoot,
+    Dataset,
+    Device,
+    Force,
+    SeveralWeights,
+    Split,
+    check_output,
+    clip_progress,
+    load_models,
+    open_clips,
+)
 from avsegcli.errors import ConfigError
 
 RATIOS_DB = "0,5,10,20,inf"
@@ -36,29 +48,11 @@ def noise_test(
             help="Signal-to-noise ratios; inf is the sound as it is.  [default: 0 5 10 20 inf]",
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            "--data",
-            metavar="s4|ms3|avss|DIR",
-            help="Clips, as 'avseg eval' takes them; without it the packaged test set.",
-        ),
-    ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="AVSBench's folder, for a subset by name.", show_default="that of AVSEG_DATA"
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which clips of it: train, val or test.")] = "test",
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE...", help="Checkpoints, a curve each; without it the packaged weights."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    split: Split = "test",
+    weights: SeveralWeights = None,
+    device: Device = "auto",
     noise: Annotated[
         str,
         typer.Option(
@@ -89,9 +83,7 @@ def noise_test(
         Path | None,
         typer.Option("-o", "--output", help="Folder for noise.csv, .json, .png and .svg."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace such files that are there already.")
-    ] = False,
+    force: Force = False,
 ) -> None:
     """Score a model at several signal-to-noise ratios.
 
@@ -100,47 +92,27 @@ def noise_test(
     Example: avseg noise-test --snr 0 5 10
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from avsegcli.datasets.layouts import open_dataset
     from avsegcli.datasets.noises import open_noise
-    from avsegcli.datasets.testset import packaged_testset
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
-    from avsegcli.evaluation.plots import draw_noise_curves, require_matplotlib, save_figure
-    from avsegcli.predictor import Predictor
+    from avsegcli.evaluation.plots import draw_noise_curves, save_figure
 
     ratios = read_ratios(snr or [RATIOS_DB])
     metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU_PRESENT]]
-    if output is not None:
-        require_matplotlib()
-        _refuse_to_replace(
-            [output / f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force
-        )
+    check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
     source = open_noise(noise, noise_split)
-    clips = open_dataset(dataset or str(packaged_testset()), split, data_root)
-    files: list[Path | None] = [*weights] if weights else [None]
-    predictors = [Predictor(file, device) for file in files]
-    names = _tell_apart([predictor.model_name for predictor in predictors], weights or [])
-    models = dict(zip(names, predictors, strict=True))
-
-    messages = Console(stderr=True, highlight=False, soft_wrap=True)
-    for name, predictor in models.items():
-        messages.print(f"{name} on {predictor.device_name}", markup=False)
-    for note in clips.notes:
-        messages.print(f"note: {note}", markup=False)
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    hidden = not messages.is_terminal
-    with Progress(*columns, console=messages, disable=hidden, transient=True) as bar:
-        task = bar.add_task("clips", total=None)
+    clips = open_clips(dataset, split, data_root)
+    models = load_models(weights, device)
+    with clip_progress() as progress:
         conditions = noise_sweep(
             models,
             clips,
             source,
             ratios,
             seeds=seeds,
-            threshold=predictors[0].threshold,
+            threshold=next(iter(models.values())).threshold,
             listen=listen,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     Console(highlight=False).print(sweep_table(conditions, metrics))
     if output is not None:
@@ -173,19 +145,3 @@ def read_ratios(words: Iterable[str]) -> list[float]:
             )
         ratios.append(ratio)
     return ratios
-
-
-def _tell_apart(names: list[str], weights: list[Path]) -> list[str]:
-    """Call models by their own names, or by their files where names are the same."""
-    if len(set(names)) == len(names):
-        return names
-    files = [path.stem for path in weights]
-    if len(set(files)) < len(files):
-        files = [f"{path.parent.name}/{path.stem}" for path in weights]
-    return files if len(set(files)) == len(files) else [str(path) for path in weights]
-
-
-def _refuse_to_replace(paths: list[Path], force: bool) -> None:
-    for path in paths:
-        if path.exists() and not force:
-            raise ConfigError(f"{path} exists already", "Add --force to replace it.")

@@ -5,8 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from avsegcli.errors import AvsegError
+from avsegcli.evaluation.codewords import Codewords
+from avsegcli.evaluation.mixtures import MixtureStudy, embed
 from avsegcli.evaluation.noise_sweep import METRICS, Condition, curve
+from avsegcli.evaluation.panel import PanelRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,4 +88,77 @@ def draw_noise_curves(conditions: Sequence[Condition], metrics: Sequence[str]) -
     figure.suptitle(f"noise: {conditions[0].noise}", fontsize=10)
     if len(models) > 1:
         figure.legend(models, loc="outside lower center", ncols=len(models), frameon=False)
+    return figure
+
+
+def draw_mixtures(study: MixtureStudy, seed: int = 0) -> "Figure":
+    """Draw sounds and mixtures by t-SNE: before decomposition at the left, after at the right.
+
+    A dot is a sound of one class. A mixture is two triangles, one in the colour of each of its
+    classes: before decomposition both stand at one place, after it where the tokens are that say
+    these classes.
+    """
+    figure = new_figure(9.5, 4.4)
+    titles = "without decomposition", "with decomposition"
+    for axes, title, tokens in zip(figure.subplots(1, 2), titles, (False, True), strict=True):
+        shown = embed(study, tokens=tokens, seed=seed)
+        nearness = study.within if tokens else study.without
+        for number, name in enumerate(study.classes):
+            of_class = np.array([other == name for other in shown.classes])
+            for mixed, marker in ((False, "o"), (True, 5 if number % 2 else 4)):
+                points = shown.places[of_class & (shown.mixed == mixed)]
+                axes.scatter(
+                    *points.T,
+                    marker=marker,
+                    s=42,
+                    color=f"C{number % 10}",
+                    alpha=0.9 if mixed else 0.6,
+                    linewidths=0,
+                    label=name if not mixed else f"{name}, mixed",
+                )
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"{title}: {nearness.hits:.0%} of the sources found", fontsize=10)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    return figure
+
+
+def draw_codewords(codewords: Codewords) -> "Figure":
+    """Draw a heat map: for each used code, how often each class is heard where it is chosen."""
+    used = codewords.used
+    seen = np.flatnonzero(codewords.counts.sum(axis=0))
+    figure = new_figure(1.8 + 0.32 * len(seen), 1.6 + 0.17 * len(used))
+    axes = figure.subplots()
+    picture = axes.imshow(
+        codewords.shares[np.ix_(used, seen)], aspect="auto", cmap="magma", vmin=0, vmax=1
+    )
+    names = [codewords.classes[index] for index in seen]
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(used)), [str(code) for code in used], fontsize=6)
+    axes.set_ylabel("codeword")
+    figure.colorbar(picture, label="share of its tokens with this class heard", fraction=0.05)
+    return figure
+
+
+def draw_panel(rows: Sequence[PanelRow]) -> "Figure":
+    """Draw one line for each clip: frame, truth, and a column for each model."""
+    from matplotlib.patches import Patch
+
+    columns = list(rows[0].pictures)
+    ratios = [row.pictures["frame"].shape[0] / row.pictures["frame"].shape[1] for row in rows]
+    figure = new_figure(2.4 * len(columns), 2.4 * sum(ratios) + 0.8)
+    grid = figure.subplots(len(rows), len(columns), squeeze=False, height_ratios=ratios)
+    for line, row in zip(grid, rows, strict=True):
+        for axes, column in zip(line, columns, strict=True):
+            axes.imshow(row.pictures[column])
+            axes.set_axis_off()
+            if row is rows[0]:
+                axes.set_title(column, fontsize=10)
+    classes = {name: colour for row in rows for name, colour in sorted(row.classes.items())}
+    patches = [
+        Patch(facecolor="#" + bytes(colour).hex(), edgecolor="grey", label=name)
+        for name, colour in classes.items()
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     return figure

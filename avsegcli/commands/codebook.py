@@ -1,0 +1,52 @@
+"""`avseg codebook`: what each codeword hears."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsegcli.commands.on_clips import (
+    DataRoot,
+    Dataset,
+    Device,
+    Force,
+    Split,
+    Weights,
+    check_output,
+    clip_progress,
+    load_models,
+    open_clips,
+)
+
+
+def codebook(
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    split: Split = "test",
+    weights: Weights = None,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the files.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Show what each codeword hears: the classes that use it, its nearest sounds.
+
+    With -o also codebook.png, .svg (a heat map) and .csv (every codeword).
+
+    Example: avseg codebook -o figures
+    """
+    from rich.console import Console
+
+    from avsegcli.evaluation.codewords import codeword_csv, codeword_table, study_codewords
+    from avsegcli.evaluation.plots import draw_codewords, save_figure
+
+    check_output(output, ["codebook.png", "codebook.svg", "codebook.csv"], force=force)
+    clips = open_clips(dataset, split, data_root)
+    (predictor,) = load_models([weights] if weights else None, device).values()
+    with clip_progress() as progress:
+        codewords = study_codewords(predictor, clips, progress=progress)
+    Console(highlight=False).print(codeword_table(codewords))
+    if output is not None:
+        save_figure(draw_codewords(codewords), output, "codebook")
+        (output / "codebook.csv").write_text(codeword_csv(codewords))

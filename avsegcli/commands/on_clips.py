@@ -1,0 +1,108 @@
+"""What the commands share that ask models about clips: options, inputs, where results go."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avsegcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avsegcli.datasets.avsbench import AvsBench
+    from avsegcli.datasets.videos import VideoFolder
+    from avsegcli.predictor import Predictor
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "--data",
+        metavar="s4|ms3|avss|DIR",
+        help="Clips, as 'avseg eval' takes them; without it the packaged test set.",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="AVSBench's folder, for a subset by name.", show_default="that of AVSEG_DATA"
+    ),
+]
+Split = Annotated[str, typer.Option(help="Which clips of it: train, val or test.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="A checkpoint; without it the packaged weights.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+SeveralWeights = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE...", help="Checkpoints to compare; without it the packaged weights."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+
+
+def open_clips(dataset: str | None, split: str, data_root: Path | None) -> "AvsBench | VideoFolder":
+    """Open the clips that are asked for, else the packaged ones, and say what is to be said."""
+    from avsegcli.datasets.layouts import open_dataset
+    from avsegcli.datasets.testset import packaged_testset
+
+    clips = open_dataset(dataset or str(packaged_testset()), split, data_root)
+    for note in clips.notes:
+        typer.echo(f"note: {note}", err=True)
+    return clips
+
+
+def load_models(weights: Sequence[Path] | None, device: str) -> "dict[str, Predictor]":
+    """Load checkpoints, by default the packaged one, and say what runs where.
+
+    Returns:
+        The models by their own names, or by their files where names are the same.
+    """
+    from avsegcli.predictor import Predictor
+
+    files: list[Path | None] = [*weights] if weights else [None]
+    predictors = [Predictor(file, device) for file in files]
+    names = _tell_apart([predictor.model_name for predictor in predictors], weights or ())
+    for name, predictor in zip(names, predictors, strict=True):
+        typer.echo(f"{name} on {predictor.device_name}", err=True)
+    return dict(zip(names, predictors, strict=True))
+
+
+def _tell_apart(names: list[str], weights: Sequence[Path]) -> list[str]:
+    files = [path.stem for path in weights]
+    with_folders = [f"{path.parent.name}/{path.stem}" for path in weights]
+    choices = (names, files, with_folders)
+    whole = [str(path) for path in weights]
+    return next((choice for choice in choices if len(set(choice)) == len(names)), whole)
+
+
+def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> None:
+    """Refuse, before anything is computed, to replace files, or to draw without matplotlib."""
+    from avsegcli.evaluation.plots import require_matplotlib
+
+    if folder is None:
+        return
+    require_matplotlib()
+    for path in (folder / name for name in names):
+        if path.exists() and not force:
+            raise ConfigError(f"{path} exists already", "Add --force to replace it.")
+
+
+@contextmanager
+def clip_progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error, if that is a terminal, while the context lasts.
+
+    Yields:
+        What to call with the number of clips done and of all.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+        task = bar.add_task("clips", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,50 @@
+"""`avseg panel`: clips side by side, as they are and as models paint them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avsegcli.commands.on_clips import (
+    DataRoot,
+    Dataset,
+    Device,
+    Force,
+    SeveralWeights,
+    Split,
+    check_output,
+    load_models,
+    open_clips,
+)
+
+
+def panel(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the files.")],
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    split: Split = "test",
+    weights: SeveralWeights = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="Which clips; by default those with most sources."),
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="How many clips, without --clips.")] = 4,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Show clips side by side: frame, truth, and what each model paints.
+
+    Writes panel.png and panel.svg: the paper's Figure 5.
+
+    Example: avseg panel --weights full.safetensors row1.safetensors -o figures
+    """
+    from avsegcli.evaluation.panel import draw_panel_rows
+    from avsegcli.evaluation.plots import draw_panel, save_figure
+
+    check_output(output, ["panel.png", "panel.svg"], force=force)
+    data = open_clips(dataset, split, data_root)
+    models = load_models(weights, device)
+    threshold = next(iter(models.values())).threshold
+    rows = draw_panel_rows(models, data, clips=clips, number=number, threshold=threshold)
+    for path in save_figure(draw_panel(rows), output, "panel"):
+        typer.echo(path)

@@ -1,0 +1,127 @@
+"""Clips side by side: frame, truth and what each model paints; Figure 5 of the paper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
+from avsegcli.datasets.transforms import clip_log_mel
+from avsegcli.errors import DataError
+from avsegcli.evaluation.classes import match_classes
+from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
+from avsegcli.media.overlay import Colour, class_colour
+
+OPACITY = 0.55
+OTHER = (255, 255, 255)  # colour of a class that model and data do not share
+
+
+@dataclass(frozen=True)
+class PanelRow:
+    """One frame of a clip, as it is, as it should be painted, and as each model paints it."""
+
+    name: str  # of the clip
+    second: int
+    pictures: dict[str, NDArray[np.uint8]]  # column to ``(H, W, 3)`` RGB; "frame", "truth", models
+    classes: dict[str, Colour]  # painted in any of them, and their colours
+
+
+def draw_panel_rows(
+    models: Mapping[str, ClipPredictor],
+    dataset: ClipDataset,
+    *,
+    clips: Sequence[str] | None = None,
+    number: int = 4,
+    threshold: float = 0.5,
+) -> list[PanelRow]:
+    """Paint one frame of some clips by each model.
+
+    Args:
+        models: by the name of their column.
+        dataset: the clips.
+        clips: names of those to show; None: those in which most is to be told apart, of
+            which first come those with the most classes that sound.
+        number: how many, if `clips` is None.
+        threshold: probability from which a pixel is painted.
+
+    Raises:
+        DataError: if there is no clip of a name, or none with anything that sounds.
+    """
+    rows, names = [], dataset.classes
+    for clip in _chosen(dataset, clips, number):
+        second = _telling_second(clip)
+        frame = clip.frames[second]
+        truth = clip.labels[second]
+        pictures = {"frame": frame, "truth": paint(frame, truth, len(names))}
+        painted = _colours(truth, names)
+        for name, model in models.items():
+            log_mel = clip_log_mel(clip.waveform, len(clip.frames))
+            prediction = predict_clip(
+                model, clip.frames, log_mel, size=frame.shape[:2], threshold=threshold
+            )
+            labels = _as_in_data(model.classes, names)[prediction.labels[second]]
+            pictures[name] = paint(frame, labels, len(names))
+            painted |= _colours(labels, names)
+        rows.append(PanelRow(clip.name, second, pictures, painted))
+    return rows
+
+
+def paint(
+    frame: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int
+) -> NDArray[np.uint8]:
+    """Paint class indices on a frame ``(H, W, 3)``, with outlines; 255 is left as it is."""
+    picture = frame.astype(np.float32)
+    outlines = []
+    for index in np.unique(labels[(labels > 0) & (labels < IGNORE)]).tolist():
+        mask = labels == index
+        colour = class_colour(index) if index < num_classes else OTHER
+        picture[mask] += OPACITY * (np.array(colour, np.float32) - picture[mask])
+        found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        outlines.append((found, colour))
+    painted = np.ascontiguousarray(picture.astype(np.uint8))
+    for found, colour in outlines:
+        cv2.drawContours(painted, found, -1, colour, 1)
+    return painted
+
+
+def _as_in_data(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Give each class index of a model the data's index, ``(256,)``; above all: another class."""
+    shared = match_classes(model, data)
+    back = np.full(256, len(data), np.uint8)
+    for index in range(len(shared.names)):
+        back[index] = np.flatnonzero(shared.of_data == index)[0]
+    return back[shared.of_model]
+
+
+def _colours(labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Colour]:
+    """Name the classes of some labels, with their colours."""
+    indices = np.unique(labels[(labels > 0) & (labels < IGNORE)]).tolist()
+    known = {names[i]: class_colour(i) for i in indices if i < len(names)}
+    return known | ({"another class": OTHER} if len(known) < len(indices) else {})
+
+
+def _telling_second(clip: Clip) -> int:
+    """Choose the second with most classes, of those the one in which most is painted."""
+    sounding = (clip.labels > 0) & (clip.labels < IGNORE)
+    numbers = [len(np.unique(labels[of])) for labels, of in zip(clip.labels, sounding, strict=True)]
+    return int(np.lexsort((sounding.sum(axis=(1, 2)), numbers))[-1])
+
+
+def _chosen(dataset: ClipDataset, names: Sequence[str] | None, number: int) -> list[Clip]:
+    found: list[tuple[int, Clip]] = []
+    for index in range(len(dataset)):
+        clip = dataset[index]
+        sounding = np.unique(clip.labels[(clip.labels > 0) & (clip.labels < IGNORE)])
+        if len(sounding) if names is None else clip.name in names:
+            found.append((-len(sounding), clip))
+    if names is None:
+        if not found:
+            raise DataError("in no clip anything visible sounds", "choose other clips")
+        return [clip for _, clip in sorted(found, key=lambda item: item[0])[:number]]
+    by_name = {clip.name: clip for _, clip in found}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DataError(f"there is no clip '{missing[0]}'", "names stand in the table of the data")
+    return [by_name[name] for name in names]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from avsegcli.datasets.clip import Clip
+from avsegcli.errors import DataError
+from avsegcli.evaluation.panel import OPACITY, OTHER, draw_panel_rows
+from avsegcli.media.overlay import class_colour
+
+CLASSES = ("background", "cat", "dog")
+
+
+class Clips(list):
+    """Clips in memory."""
+
+    classes = CLASSES
+
+
+class PaintsAll:
+    """Paints the whole picture as one class."""
+
+    num_frames = 5
+
+    def __init__(self, *classes):
+        self.classes = ("background", *classes)
+
+    def predict(self, frames, log_mel):
+        return np.ones((len(frames), 2, 4, 4), np.float32)
+
+
+def clip(name, *seconds):
+    """A grey clip; each second lists the classes of its left and right half."""
+    labels = np.zeros((len(seconds), 16, 16), np.uint8)
+    for t, (left, right) in enumerate(seconds):
+        labels[t, :, :8], labels[t, :, 8:] = left, right
+    frames = np.full((*labels.shape, 3), 100, np.uint8)
+    sound = np.zeros(16_000 * len(seconds), np.float32)
+    return Clip(name, frames, sound, labels, np.ones(len(seconds), bool), None, None)
+
+
+CLIPS = Clips([clip("silent", (0, 0)), clip("one", (1, 0), (0, 0)), clip("two", (0, 1), (1, 2))])
+
+
+def test_each_row_has_frame_truth_and_models_at_the_second_that_tells_most():
+    models = {"full": PaintsAll("dog"), "row 1": PaintsAll("owl")}
+    rows = draw_panel_rows(models, CLIPS)
+    assert [(row.name, row.second) for row in rows] == [("two", 1), ("one", 0)]
+    pictures = rows[0].pictures
+    assert list(pictures) == ["frame", "truth", "full", "row 1"]
+    assert (pictures["frame"] == 100).all()
+    for column, colours in {
+        "truth": (class_colour(1), class_colour(2)),
+        "full": (class_colour(2), class_colour(2)),
+        "row 1": (OTHER, OTHER),
+    }.items():
+        for x, colour in zip((3, 12), colours, strict=True):
+            expected = [100 + OPACITY * (value - 100) for value in colour]
+            np.testing.assert_allclose(pictures[column][8, x], expected, atol=1)
+    colours = {"cat": class_colour(1), "dog": class_colour(2), "another class": OTHER}
+    assert rows[0].classes == colours
+
+
+def test_clips_can_be_named_and_unknown_names_are_refused():
+    rows = draw_panel_rows({"m": PaintsAll("cat")}, CLIPS, clips=["one", "silent"])
+    assert [row.name for row in rows] == ["one", "silent"]
+    with pytest.raises(DataError, match="no clip 'three'"):
+        draw_panel_rows({"m": PaintsAll("cat")}, CLIPS, clips=["three"])
+
+
+def test_without_anything_that_sounds_there_is_nothing_to_show():
+    with pytest.raises(DataError, match="in no clip"):
+        draw_panel_rows({"m": PaintsAll("cat")}, Clips(CLIPS[:1]))

@@ -1,0 +1,71 @@
+"""The commands that draw what is inside a model, on toy clips with a model that knows nothing."""
+
+import json
+
+import pytest
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.cli import main
+
+FILES = {
+    "tsne": ("tsne.png", "tsne.svg", "tsne.json"),
+    "codebook": ("codebook.png", "codebook.svg", "codebook.csv"),
+    "panel": ("panel.png", "panel.svg"),
+}
+
+
+@pytest.fixture
+def draw(single_clips, untrained):
+    """Run a command on the toy clips; returns the exit code."""
+
+    def run(command, *words):
+        inputs = ["--data", str(single_clips), "--weights", str(untrained), "--device", "cpu"]
+        return main([command, *inputs, *words])
+
+    return run
+
+
+@pytest.mark.parametrize("command", FILES)
+def test_a_command_writes_its_files_and_replaces_them_only_by_force(
+    draw, command, tmp_path, capsys
+):
+    words = [command, "-o", str(tmp_path)]
+    words += ["--mixtures", "4"] if command == "tsne" else []
+    assert draw(*words) == 0
+    assert "untrained on cpu" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES[command])
+    assert (tmp_path / FILES[command][0]).read_bytes().startswith(b"\x89PNG")
+    assert draw(*words) == 2
+    assert f"{FILES[command][0]} exists already" in capsys.readouterr().err
+    assert draw(*words, "--force") == 0
+
+
+def test_tsne_says_how_near_mixtures_lie_to_their_sources(draw, tmp_path, capsys):
+    assert draw("tsne", "--mixtures", "4", "-o", str(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    numbers = json.loads((tmp_path / "tsne.json").read_text())
+    for row in ("with", "without"):
+        assert f"{numbers[row]['hits']:.3f}" in printed
+    assert len(numbers["mixtures"]) == 4
+
+
+def test_without_output_only_a_table_is_printed(draw, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert draw("codebook") == 0
+    assert "of 16 codewords are used" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_and_clips_that_are_not_there_are_one_clear_line(draw, tmp_path, capsys):
+    assert draw("tsne", "--classes", "disc", "cello") == 1
+    assert "only 1 classes have 2 clips" in capsys.readouterr().err
+    assert draw("panel", "--clips", "a", "b", "-o", str(tmp_path)) == 1
+    assert "there is no clip 'a'" in capsys.readouterr().err
+
+
+def test_models_of_one_name_are_told_apart_by_their_files(draw, untrained, tmp_path, capsys):
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(untrained.read_bytes())
+    assert load_checkpoint(other).name == "untrained"
+    assert draw("panel", "--weights", str(other), "-o", str(tmp_path)) == 0
+    assert capsys.readouterr().err == "untrained on cpu, 1 threads\nother on cpu, 1 threads\n"
