@@ -16,7 +16,7 @@ class Clips(list):
 
 
 class PaintsAll:
-    """Paints the whole picture as one class."""
+    """Paints the whole picture as its first class."""
 
     num_frames = 5
 
@@ -41,7 +41,7 @@ CLIPS = Clips([clip("silent", (0, 0)), clip("one", (1, 0), (0, 0)), clip("two", 
 
 
 def test_each_row_has_frame_truth_and_models_at_the_second_that_tells_most():
-    models = {"full": PaintsAll("dog"), "row 1": PaintsAll("owl")}
+    models = {"full": PaintsAll("dog"), "row 1": PaintsAll("owl", "dog")}
     rows = draw_panel_rows(models, CLIPS)
     assert [(row.name, row.second) for row in rows] == [("two", 1), ("one", 0)]
     pictures = rows[0].pictures
