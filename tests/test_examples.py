@@ -22,3 +22,27 @@ def test_train_toy_trains_composes_and_scores(tmp_path):
     assert (tmp_path / "toy" / "run" / "last.safetensors").exists()
     for word in ("tpavi", "mute", "swap"):
         assert word in done.stdout
+
+
+def test_results_writes_the_page_with_what_each_command_prints(single_clips, untrained, tmp_path):
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    inputs = {"WEIGHTS": str(untrained), "DATA": str(single_clips)}
+    less = {"SEEDS": "1", "RATIOS": "0 inf", "MIXTURES": "3"}
+    done = subprocess.run(
+        [EXAMPLES / "results.sh", tmp_path],
+        env={**os.environ, "PATH": beside_python, **inputs, **less},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "results.md").read_text()
+    for words in (
+        "avseg noise-test --noise babble --snr 0 inf --seeds 1 -o figures\n",
+        "12 clips, noise: music",
+        "3 mixtures of ",
+        "of 16 codewords are used",
+    ):
+        assert words in page
+    for link in page.split("](results/")[1:]:
+        assert (tmp_path / "results" / link.split(")")[0]).stat().st_size > 1000

@@ -1,5 +1,6 @@
 """Read the files that data sets are made of; what cannot be read is a `DataError` with its path."""
 
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import soxr
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.errors import DataError
+from avsegcli.errors import DataError, MediaError
+from avsegcli.media.decode import StreamDecoder, best_stream, mono, open_media
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -60,6 +62,23 @@ def read_waveform(path: Path) -> NDArray[np.float32]:
     except (soundfile.SoundFileError, OSError) as error:
         raise DataError(f"{path} is no readable sound file") from error
     return to_model_rate(samples.mean(axis=1), sample_rate)
+
+
+def read_soundtrack(path: Path) -> NDArray[np.float32]:
+    """Read the sound of a video, or of any file that FFmpeg reads, as mono at 16 kHz, ``(S,)``.
+
+    Raises:
+        MediaError: if the file is missing, cannot be read or has no sound.
+    """
+    with closing(open_media(path)) as container:
+        stream = best_stream(container, "audio")
+        if stream is None:
+            raise MediaError(f"{path} has no sound")
+        rate = stream.rate
+        pieces = [mono(frame) for frame in StreamDecoder(container, stream)]
+    if not pieces:
+        raise MediaError(f"{path} has no sound")
+    return to_model_rate(np.concatenate(pieces), rate)
 
 
 def to_model_rate(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ white, pink, brown   drawn at random
 speech               eight sentences in six languages by eSpeak NG, which the package carries
 babble               eight such voices at once, each from a place of its own
 music                organ, strings and bass, a tune of our own, which the package carries
-a file, a folder     recordings: of a folder any that is found in it
+a file, a folder     recordings or videos: of a folder any that is found in it
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.audio.noise import COLOURS, active_power, coloured_noise
-from avsegcli.datasets.files import read_waveform
+from avsegcli.datasets.files import read_soundtrack, read_waveform
 from avsegcli.datasets.parts import RECORDINGS
 from avsegcli.datasets.testset import packaged_testset
 from avsegcli.errors import DataError
 
 KINDS = (*COLOURS, "babble", "speech", "music")
+TRACKS = {".aac", ".m4a", ".mkv", ".mov", ".mp4", ".opus", ".webm"}  # read by FFmpeg
 VOICES = 8  # of babble
 SPEEDS = (0.85, 1.15)  # at which they are played, so that none is heard twice
 TRIES = 20  # to find a piece of a recording that is not silent
@@ -124,7 +125,7 @@ def open_noise(name: str, split: str | None = None) -> NoiseSource:
             f"{name} is neither a file, nor a folder, nor a kind of noise",
             f"kinds: {', '.join(KINDS)}",
         )
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in RECORDINGS)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in RECORDINGS | TRACKS)
     if split is not None:
         files = [
             file
@@ -133,13 +134,15 @@ def open_noise(name: str, split: str | None = None) -> NoiseSource:
         ]
     if not files:
         where = f"{name}, split '{split}'," if split else name
-        raise DataError(f"{where} holds no sound file", f"read are {', '.join(sorted(RECORDINGS))}")
+        raise DataError(
+            f"{where} holds no sound file", f"read are {', '.join(sorted(RECORDINGS | TRACKS))}"
+        )
     return RecordedNoise(path.name, files)
 
 
 @lru_cache(maxsize=64)
 def _recording(path: Path) -> NDArray[np.float32]:
-    waveform = read_waveform(path)
+    waveform = read_soundtrack(path) if path.suffix.lower() in TRACKS else read_waveform(path)
     if not len(waveform):
         raise DataError(f"{path} is empty", "replace or remove the file")
     return waveform

@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
 from avsegcli.audio.noise import active_power
 from avsegcli.datasets.noises import KINDS, open_noise
-from avsegcli.errors import DataError
+from avsegcli.errors import AvsegError, DataError
 
 
 def draw(noise, seed=0, num_samples=16_000):
@@ -41,6 +43,19 @@ def test_a_folder_gives_any_of_its_recordings_at_any_depth(tmp_path):
     noise = open_noise(str(tmp_path))
     found = {round(float(draw(noise, seed)[0]), 1) for seed in range(20)}
     assert found == {0.1, 0.3}
+
+
+def test_the_sound_of_videos_is_noise_too(tmp_path):
+    example = Path(__file__).parents[2] / "examples" / "djembe_and_guitar.mp4"
+    (tmp_path / "clip.mp4").write_bytes(example.read_bytes())
+    piece = draw(open_noise(str(tmp_path)), num_samples=8 * 16_000)
+    assert 0.2 < np.abs(piece).max() <= 1.1
+
+
+def test_a_video_that_is_none_is_refused(tmp_path):
+    (tmp_path / "clip.mp4").write_text("no video")
+    with pytest.raises(AvsegError, match=r"clip\.mp4"):
+        draw(open_noise(str(tmp_path)))
 
 
 def test_a_split_is_the_start_of_a_name_or_a_folder(tmp_path):
