@@ -95,7 +95,8 @@ def noise_test(
 
     from avsegcli.datasets.noises import open_noise
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
-    from avsegcli.evaluation.plots import draw_noise_curves, save_figure
+    from avsegcli.evaluation.plots import draw_noise_curves
+    from avsegcli.evaluation.results import save_figure, save_text
 
     ratios = read_ratios(snr or [RATIOS_DB])
     metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU_PRESENT]]
@@ -116,10 +117,9 @@ def noise_test(
         )
     Console(highlight=False).print(sweep_table(conditions, metrics))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "noise.csv").write_text(sweep_csv(conditions))
+        save_text(sweep_csv(conditions), output / "noise.csv")
         origin = {"data": dataset, "split": split, "noise": noise, "seeds": seeds}
-        (output / "noise.json").write_text(sweep_json(conditions, **origin))
+        save_text(sweep_json(conditions, **origin), output / "noise.json")
         save_figure(draw_noise_curves(conditions, metrics), output, "noise")
 
 

@@ -79,8 +79,12 @@ def _tell_apart(names: list[str], weights: Sequence[Path]) -> list[str]:
 
 
 def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> None:
-    """Refuse, before anything is computed, to replace files, or to draw without matplotlib."""
+    """Refuse, before anything is computed, what would go wrong with the results.
+
+    That is a folder that cannot be made, files that are there, and figures without matplotlib.
+    """
     from avsegcli.evaluation.plots import require_matplotlib
+    from avsegcli.evaluation.results import make_folder
 
     if folder is None:
         return
@@ -88,6 +92,7 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     for path in (folder / name for name in names):
         if path.exists() and not force:
             raise ConfigError(f"{path} exists already", "Add --force to replace it.")
+    make_folder(folder)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -250,19 +250,13 @@ def sweep_csv(conditions: Sequence[Condition]) -> str:
 
 def sweep_json(conditions: Sequence[Condition], **origin: Any) -> str:
     """Write everything, with the whole scores of each condition; "inf" stands for no noise."""
-    values = {**origin, "conditions": list(map(_plain, conditions))}
+    values = {**origin, "conditions": [_plain(condition) for condition in conditions]}
     return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
 
 def _plain(condition: Condition) -> dict[str, Any]:
-    return {
-        **{name: _finite(value) for name, value in _own_fields(condition)},
-        "scores": condition.scores.as_dict(),
-    }
-
-
-def _own_fields(condition: Condition) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in vars(condition).items() if name != "scores")
+    values = {name: _finite(value) for name, value in vars(condition).items()}
+    return values | {"scores": condition.scores.as_dict()}
 
 
 def _finite(value: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Figures, as PNG and as SVG."""
+"""The figures: noise curves, mixtures, codewords, panels."""
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
 CLEAN_STEP_DB = 5.0  # from the highest ratio to where the sound as it is stands on the axis
 
@@ -42,18 +40,6 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise AvsegError("figures need matplotlib", "pip install 'avseg[figures]'") from error
-
-
-def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write a figure in both formats, each under a temporary name first."""
-    paths = [folder / f"{name}.{kind}" for kind in FORMATS]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        part = path.with_name(f".{path.name}.part")
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(part, format=path.suffix[1:], metadata=metadata)
-        part.replace(path)
-    return paths
 
 
 def draw_noise_curves(conditions: Sequence[Condition], metrics: Sequence[str]) -> "Figure":

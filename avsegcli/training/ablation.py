@@ -9,6 +9,7 @@ asked about each track of a separated sound.
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
 from avsegcli.evaluation.noise_sweep import spread
+from avsegcli.evaluation.results import make_folder, save_text
 from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.predictor import Predictor, choose_device
@@ -148,7 +150,8 @@ def run_ablation(
                 )
             scores, threshold = _score(trained, parts, task, clips, config.data.size, device, row)
             result = _result(row, task, seed, scores, threshold)
-            _write(run / DONE, json.dumps(vars(result)) + "\n")
+            make_folder(run)
+            save_text(json.dumps(vars(result)) + "\n", run / DONE)
         results.append(Result(**json.loads((run / DONE).read_text())))
     _write_results(out, results)
     return results
@@ -195,20 +198,12 @@ def _result(row: int, task: str, seed: int, scores: Scores, threshold: float) ->
 
 def _write_results(out: Path, results: Sequence[Result]) -> None:
     values = [vars(result) for result in results]
-    _write(out / "ablation.json", json.dumps(values, indent=1) + "\n")
-    part = out / ".ablation.csv.part"
-    with part.open("w", newline="") as file:
-        table = csv.DictWriter(file, values[0], lineterminator="\n")
-        table.writeheader()
-        table.writerows(values)
-    part.replace(out / "ablation.csv")
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    save_text(json.dumps(values, indent=1) + "\n", out / "ablation.json")
+    text = io.StringIO()
+    table = csv.DictWriter(text, values[0], lineterminator="\n")
+    table.writeheader()
+    table.writerows(values)
+    save_text(text.getvalue(), out / "ablation.csv")
 
 
 def ablation_table(results: Sequence[Result]) -> Table:
