@@ -203,7 +203,7 @@ def open_training(
         Parts(folder, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
     )
     num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
-    val = ComposedDataset(held_out, seed, num_clips)
+    composed = ComposedDataset(held_out, seed, num_clips)
     parts = Parts(folder, "train")
     parts.preload()
-    return ComposedData(parts, config, seed), val
+    return ComposedData(parts, config, seed), composed
