@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -85,7 +87,7 @@ def test_a_missing_folder_and_an_empty_split_are_two_lines_and_exit_code_1(clips
 @pytest.fixture(scope="module")
 def fake_avsbench(tmp_path_factory):
     root = tmp_path_factory.mktemp("avsbench")
-    write_fake(root, "ms3", clips=1, splits=["test"])
+    write_fake(root, "ms3", clips=2, splits=["test"])
     return root
 
 
@@ -113,6 +115,42 @@ def test_missing_data_says_where_to_ask_for_them_and_how_to_try_without(
         first, second = capsys.readouterr().err.splitlines()
         assert said in first
         assert hint in second
+
+
+def test_every_file_is_written_and_none_replaced(clips, tmp_path, capsys):
+    endings = {"--json": "json", "--csv": "csv", "--sheet": "png", "--report": "html"}
+    options = [word for option, end in endings.items() for word in (option, f"{tmp_path}/a.{end}")]
+    assert main(["eval", "--dataset", str(clips), *options]) == 0
+    assert {path.suffix[1:] for path in tmp_path.iterdir()} == set(endings.values())
+    assert main(["eval", "--dataset", str(clips), "--report", f"{tmp_path}/a.html"]) == 2
+
+
+def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
+    assert main(["eval", "--dataset", str(clips), "--import-preds", str(clips)]) == 0
+    printed = capsys.readouterr()
+    assert f"masks of {clips}" in printed.err
+    assert "1.0000" in printed.out  # its own truth
+    assert main(["eval", "--dataset", str(clips), "--import-preds", str(tmp_path)]) == 1
+    assert main(["eval", "--dataset", str(clips), "--import-preds", "x", "--listen"]) == 2
+
+
+def test_several_gpus_are_refused_where_there_are_none(clips, monkeypatch, capsys):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert main(["eval", "--dataset", str(clips), "--multi-gpu"]) == 2
+    assert "torchrun" in capsys.readouterr().err
+
+
+def test_two_processes_write_what_one_writes(fake_avsbench, tmp_path):
+    pytest.importorskip("accelerate")
+    eval_words = ["-m", "avsegcli", "eval", "--dataset", "ms3", "--data-root", str(fake_avsbench)]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    for name, before, after in (("one", [], []), ("two", launcher, ["--multi-gpu"])):
+        file = tmp_path / f"{name}.json"
+        words = [sys.executable, *before, *eval_words, *after, "--device", "cpu", "--json", file]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "two.json").read_text() == (tmp_path / "one.json").read_text()
 
 
 def test_a_wrong_option_is_exit_code_2(clips):

@@ -1,6 +1,7 @@
 """`avseg eval`: score a model on a data set, by every convention."""
 
-import json
+import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -75,12 +76,29 @@ def evaluate(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the sounds that --listen swaps in.")] = 0,
+    import_preds: Annotated[
+        Path | None,
+        typer.Option(help="Score masks of another system instead: PNG by clip, or COCO RLE JSON."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write all numbers to this file.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the --json file if it exists.")
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Also write them as a table, a number a row.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw the worst and best clips: .png or .jpg.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with everything: .html.")
+    ] = None,
+    multi_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--multi-gpu", help="Share the clips among all GPUs; the numbers are the same."
+        ),
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Score a model on labelled clips, by every convention in use.
 
@@ -91,38 +109,72 @@ def evaluate(
 
     from avsegcli.datasets.layouts import open_dataset
     from avsegcli.evaluation.evaluator import evaluate as score
+    from avsegcli.evaluation.gallery import Gallery
+    from avsegcli.evaluation.processes import ALONE, launched_processes
     from avsegcli.evaluation.report import score_tables
+    from avsegcli.evaluation.score_files import ScoreFiles
+    from avsegcli.evaluation.stored import StoredMasks
     from avsegcli.predictor import Predictor
 
-    if json_file is not None and json_file.exists() and not force:
-        raise ConfigError(f"{json_file} exists already", "Add --force to replace it.")
+    files = ScoreFiles(json_file, csv_file, sheet, report)
+    files.check(force=force)
+    if import_preds is not None and (weights is not None or listen or multi_gpu):
+        raise ConfigError("--import-preds scores masks: no model is asked, none can listen")
+    if multi_gpu and "WORLD_SIZE" not in os.environ:
+        raise typer.Exit(_launch())
+    processes = launched_processes() if multi_gpu else ALONE
     clips = open_dataset(dataset, split, data_root)
-    predictor = Predictor(weights, device)
-    messages = Console(stderr=True, highlight=False, soft_wrap=True)
-    messages.print(f"{predictor.model_name} on {predictor.device_name}", markup=False)
+    messages = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not processes.is_main)
+    judged: StoredMasks | Predictor
+    if import_preds is not None:
+        judged, name, threshold = StoredMasks(import_preds, clips.classes), f"{import_preds}", 0.5
+        messages.print(f"masks of {import_preds}", markup=False)
+    else:
+        judged = Predictor(weights, device)
+        name, threshold = judged.model_name, judged.threshold
+        messages.print(f"{name} on {judged.device_name}", markup=False)
     for note in clips.notes:
         messages.print(f"note: {note}", markup=False)
 
+    gallery = Gallery()
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    hidden = not messages.is_terminal
+    hidden = not messages.is_terminal or not processes.is_main
     with Progress(*columns, console=messages, disable=hidden, transient=True) as bar:
-        task = bar.add_task("clips", total=len(clips))
+        task = bar.add_task("clips", total=None)
         scores = score(
-            predictor,
+            judged,
             clips,
             size=size.value,
-            threshold=predictor.threshold,
+            threshold=threshold,
             group=f_group.value,
             convention=convention.value,
             listen=listen,
             seed=seed,
+            gallery=gallery if files.show_clips else None,
+            processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if not processes.is_main:
+        return
 
-    if json_file is not None:
-        origin = {"model": predictor.model_name, "data": dataset, "split": split}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(origin | scores.as_dict(), indent=1) + "\n")
+    files.write(scores, gallery, {"model": name, "data": dataset, "split": split})
     results = Console(highlight=False)
     for table in score_tables(scores):
         results.print(table)
+
+
+def _launch() -> int:
+    """Run the same command once for each GPU; returns the exit code."""
+    import subprocess
+
+    import torch
+
+    number = torch.cuda.device_count()
+    if number < 2:
+        raise ConfigError(
+            f"--multi-gpu, but this machine has {number} GPUs",
+            "leave it out, or start the processes yourself: "
+            "torchrun --nproc_per_node 2 -m avsegcli eval --multi-gpu ...",
+        )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", f"{number}"]
+    return subprocess.call([*launcher, "-m", "avsegcli", *sys.argv[1:]])

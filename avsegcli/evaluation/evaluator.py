@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from avsegcli.datasets.clip import IGNORE, ClipDataset
+from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import Convention, clip_log_mel
 from avsegcli.errors import DataError
-from avsegcli.evaluation.classes import match_classes
+from avsegcli.evaluation.classes import ClassMap, match_classes
+from avsegcli.evaluation.gallery import Gallery
 from avsegcli.evaluation.listening import Listening, ListeningScores
 from avsegcli.evaluation.metrics import (
     Avss,
@@ -24,14 +26,29 @@ from avsegcli.evaluation.metrics import (
     Summary,
     Tpavi,
     TpaviScores,
+    iou,
+    mean,
 )
 from avsegcli.evaluation.prediction import (
     PROTOCOL_SIZE,
+    ClipPrediction,
     ClipPredictor,
     Size,
     predict_clip,
     resize_labels,
 )
+from avsegcli.evaluation.processes import ALONE, Processes
+from avsegcli.evaluation.stored import StoredMasks
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """What one clip scores by itself."""
+
+    name: str
+    tpavi_j: float
+    tpavi_f: float | None  # None: nothing visible sounds in it
+    davis_j_and_f: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,7 @@ class Scores:
     pooled: PooledScores
     davis: DavisScores
     listening: ListeningScores | None  # None: not asked for
+    clips: tuple[ClipScores, ...]  # by name
 
     def as_dict(self) -> dict[str, Any]:
         """Give the scores as plain values for JSON."""
@@ -55,7 +73,7 @@ class Scores:
 
 
 def evaluate(
-    predictor: ClipPredictor,
+    predictor: ClipPredictor | StoredMasks,
     dataset: ClipDataset,
     *,
     size: Size = "protocol",
@@ -64,6 +82,8 @@ def evaluate(
     convention: Convention = "aligned",
     listen: bool = False,
     seed: int = 0,
+    gallery: Gallery | None = None,
+    processes: Processes = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a predictor on every annotated frame of a data set.
@@ -72,48 +92,53 @@ def evaluate(
     the data set's: see `match_classes`.
 
     Args:
-        predictor: what is scored.
+        predictor: what is scored, a model or masks that are stored.
         dataset: clips with truth; their names must differ.
         size: "protocol": scored at 224 x 224, frames that are not square squashed, as AVSBench
             does; "native": at the size of the truth as stored.
         threshold: probability from which a pixel has a class in the class metrics.
         group: frames whose F curves `tpavi` averages.
         convention: how log-mel examples are cut from a waveform.
-        listen: also compute `mute`, `swap` and `solo`, which takes about three times as long.
+        listen: also compute `mute`, `swap` and `solo`, which takes about three times as long; only
+            of a model.
         seed: of the choice of sounds for `swap`.
-        progress: called after each clip with the number of clips done and of all.
+        gallery: is shown every clip.
+        processes: among which the clips are divided; each gets the scores of all.
+        progress: called after each clip with the number of clips done and of all, of this process.
 
     Raises:
-        DataError: if no clip has an annotated frame.
+        DataError: if no clip has an annotated frame, or a clip cannot be read.
     """
     shared = match_classes(predictor.classes, dataset.classes)
-    num_classes = len(shared.names)
-    summary, tpavi, davis = Summarize(), Tpavi(group), Davis()
-    avss, pooled = Avss(num_classes), Pooled(num_classes)
-    listening = Listening(predictor, dataset, convention=convention, seed=seed) if listen else None
+    metrics = _Metrics(group, len(shared.names))
+    listening = None
+    if listen and not isinstance(predictor, StoredMasks):
+        listening = Listening(predictor, dataset, convention=convention, seed=seed)
 
-    num_scored = 0
-    for index in range(len(dataset)):
+    share = processes.share(len(dataset))
+    for done, index in enumerate(share, start=1):
         clip = dataset[index]
         rows, columns = PROTOCOL_SIZE if size == "protocol" else clip.labels.shape[1:]
-        log_mel = clip_log_mel(clip.waveform, len(clip.frames), convention)
-        predicted = predict_clip(
-            predictor, clip.frames, log_mel, size=(rows, columns), threshold=threshold
-        )
-        for t in np.flatnonzero(clip.annotated).tolist():
-            target = shared.of_data[resize_labels(clip.labels[t], (rows, columns))]
-            if (target == IGNORE).all():
-                continue
-            labels = shared.of_model[predicted.labels[t]]
-            frame = ScoredFrame(clip.name, t, predicted.probs[t], labels, target)
-            for metric in (summary, tpavi, avss, pooled, davis):
-                metric.update(frame)
-            num_scored += 1
+        predicted = _predict(predictor, clip, (rows, columns), threshold, convention)
+        frames = _scored_frames(clip, predicted, shared, (rows, columns))
+        metrics.update(frames)
         if listening is not None:
             listening.update(index, clip, predicted.probs)
+        if gallery is not None and frames:
+            j = mean([_tpavi_j(frame) for frame in frames])
+            gallery.offer(clip, j, shared.of_data[clip.labels], shared.of_model[predicted.labels])
         if progress is not None:
-            progress(index + 1, len(dataset))
-    if num_scored == 0:
+            progress(done, len(share))
+
+    for other in _others(processes, metrics):
+        metrics.merge(other)
+    if listening is not None:
+        for profiles in _others(processes, listening):
+            listening.merge(profiles)
+    if gallery is not None:
+        for exhibits in _others(processes, gallery):
+            gallery.merge(exhibits)
+    if not metrics.has_frames:
         raise DataError("no clip of this split has an annotated frame", "Choose another split.")
 
     return Scores(
@@ -121,10 +146,78 @@ def evaluate(
         threshold=threshold,
         classes=shared.names,
         unknown_classes=shared.unknown,
-        summary=summary.compute(),
-        tpavi=tpavi.compute(),
-        avss=avss.compute(),
-        pooled=pooled.compute(),
-        davis=davis.compute(),
-        listening=listening.compute() if listening is not None else None,
+        summary=metrics.summary.compute(),
+        tpavi=metrics.tpavi.compute(),
+        avss=metrics.avss.compute(),
+        pooled=metrics.pooled.compute(),
+        davis=metrics.davis.compute(),
+        listening=listening.compute(processes) if listening is not None else None,
+        clips=metrics.compute_clips(),
     )
+
+
+class _Metrics:
+    """All metrics side by side."""
+
+    def __init__(self, group: Group, num_classes: int) -> None:
+        self.summary, self.tpavi, self.davis = Summarize(), Tpavi(group), Davis()
+        self.avss, self.pooled = Avss(num_classes), Pooled(num_classes)
+        self.has_frames = False
+
+    def update(self, frames: list[ScoredFrame]) -> None:
+        """Score the frames of one clip."""
+        for frame in frames:
+            for metric in (self.summary, self.tpavi, self.avss, self.pooled, self.davis):
+                metric.update(frame)
+            self.has_frames = True
+
+    def merge(self, other: "_Metrics") -> None:
+        """Take in what another process has scored."""
+        self.summary.merge(other.summary)
+        self.tpavi.merge(other.tpavi)
+        self.avss.merge(other.avss)
+        self.pooled.merge(other.pooled)
+        self.davis.merge(other.davis)
+        self.has_frames |= other.has_frames
+
+    def compute_clips(self) -> tuple[ClipScores, ...]:
+        """Reduce each clip by itself."""
+        tpavi, davis = self.tpavi.compute_clips(), self.davis.compute_clips()
+        return tuple(ClipScores(name, *tpavi[name], davis[name]) for name in tpavi)
+
+
+def _predict(
+    predictor: ClipPredictor | StoredMasks,
+    clip: Clip,
+    size: tuple[int, int],
+    threshold: float,
+    convention: Convention,
+) -> ClipPrediction:
+    if isinstance(predictor, StoredMasks):
+        return predictor.predict(clip, size, threshold)
+    log_mel = clip_log_mel(clip.waveform, len(clip.frames), convention)
+    return predict_clip(predictor, clip.frames, log_mel, size=size, threshold=threshold)
+
+
+def _scored_frames(
+    clip: Clip, predicted: ClipPrediction, shared: ClassMap, size: tuple[int, int]
+) -> list[ScoredFrame]:
+    """Bring truth and prediction of the frames that have a truth to the scored classes."""
+    frames = []
+    for t in np.flatnonzero(clip.annotated).tolist():
+        target: NDArray[np.uint8] = shared.of_data[resize_labels(clip.labels[t], size)]
+        if (target != IGNORE).any():
+            labels = shared.of_model[predicted.labels[t]]
+            frames.append(ScoredFrame(clip.name, t, predicted.probs[t], labels, target))
+    return frames
+
+
+def _tpavi_j(frame: ScoredFrame) -> float:
+    if frame.sounding.any():
+        return iou(frame.painted, frame.sounding)
+    return 1 - frame.painted_share
+
+
+def _others(processes: Processes, mine: Any) -> list[Any]:
+    """Exchange what the processes found; give that of the others."""
+    return [found for rank, found in enumerate(processes.gather(mine)) if rank != processes.rank]

@@ -11,7 +11,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from avsegcli.datasets.transforms import Convention, clip_log_mel
 from avsegcli.evaluation.classes import fold_people
 from avsegcli.evaluation.metrics import HALF, iou, mean
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip, resize_labels
+from avsegcli.evaluation.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,25 @@ class Listening:
         if gains:
             self._solos[clip.name] = mean(gains)
 
-    def compute(self) -> ListeningScores:
-        """Swap the sounds and reduce; reads each clip that gets or gives a sound once more."""
+    def merge(self, other: "Listening") -> None:
+        """Take in the clips that another process has seen."""
+        self._clips |= other._clips
+        self._solos |= other._solos
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send to another process what was found, not the model and the data."""
+        return {"_clips": self._clips, "_solos": self._solos}
+
+    def compute(self, processes: Processes = ALONE) -> ListeningScores:
+        """Swap the sounds and reduce; reads each clip that gets or gives a sound once more.
+
+        Args:
+            processes: among which the swaps are divided; each must have all clips.
+        """
         clips = [profile for _, profile in sorted(self._clips.items())]
         pairs = [(name, self._donor(name)) for name in sorted(self._clips)]
         swaps = [(self._clips[name], donor) for name, donor in pairs if donor is not None]
-        swapped = [
-            self._area_with(
-                self._dataset[donor.place].waveform, self._dataset[taker.place], taker.size
-            )
-            for taker, donor in swaps
-        ]
+        swapped = processes.divide(len(swaps), lambda number: self._area_swapped(*swaps[number]))
         return ListeningScores(
             mute=_ratio([clip.muted_area for clip in clips], [clip.area for clip in clips]),
             mute_clips=len(clips),
@@ -110,6 +119,10 @@ class Listening:
             solo=mean([self._solos[name] for name in sorted(self._solos)]) if self._solos else None,
             solo_clips=len(self._solos),
         )
+
+    def _area_swapped(self, taker: _Profile, donor: _Profile) -> float:
+        waveform = self._dataset[donor.place].waveform
+        return self._area_with(waveform, self._dataset[taker.place], taker.size)
 
     def _area_with(self, waveform: NDArray[np.float32], clip: Clip, size: tuple[int, int]) -> float:
         log_mel = clip_log_mel(waveform, len(clip.frames), self._convention)

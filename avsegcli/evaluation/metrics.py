@@ -17,7 +17,7 @@ None, never 0 and never NaN.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,39 @@ class PerFrame(Generic[Result]):
             raise ValueError("no frame has been scored")
         return sorted(self._results.items(), key=lambda item: item[0])
 
+    def by_clip(self) -> dict[str, list[Result]]:
+        """Results of each clip in the order of its frames, clips by name."""
+        clips: dict[str, list[Result]] = {}
+        for (clip, _), result in self.items():
+            clips.setdefault(clip, []).append(result)
+        return clips
+
+    def merge(self, other: "PerFrame[Result]") -> None:
+        """Take in the results of other frames.
+
+        Raises:
+            ValueError: if a frame is in both.
+        """
+        twice = self._results.keys() & other._results.keys()
+        if twice:
+            clip, index = min(twice)
+            raise ValueError(f"frame {index} of clip '{clip}' is scored twice")
+        self._results |= other._results
+
+
+class Accumulator:
+    """What all metrics share: the results of other processes can be taken in."""
+
+    def merge(self, other: Self) -> None:
+        """Take in what another accumulator of the same kind has seen.
+
+        Raises:
+            ValueError: if both have seen one frame.
+        """
+        for name, mine in vars(self).items():
+            if isinstance(mine, PerFrame):
+                mine.merge(getattr(other, name))
+
 
 # --- tpavi: AVSBench's scripts for S4 and MS3 ---------------------------------------------------
 
@@ -191,7 +224,7 @@ class _Tpavi(NamedTuple):
     curve: NDArray[np.float64] | None  # (255,); None if nothing sounds
 
 
-class Tpavi:
+class Tpavi(Accumulator):
     """The metric of S4 and MS3.
 
     Args:
@@ -240,6 +273,15 @@ class Tpavi:
             num_groups=len(groups),
         )
 
+    def compute_clips(self) -> dict[str, tuple[float, float | None]]:
+        """Reduce each clip by itself to J and F; F is None if nothing visible sounds in it."""
+        clips = {}
+        for name, results in self._frames.by_clip().items():
+            curves = [result.curve for result in results if result.curve is not None]
+            best = float(np.mean(curves, axis=0).max()) if curves else None
+            clips[name] = mean([result.j for result in results]), best
+        return clips
+
 
 # --- avss and pooled: scores of classes ---------------------------------------------------------
 
@@ -285,7 +327,7 @@ class AvssScores:
     class_frames: tuple[int, ...]  # frames that each class's IoU rests on
 
 
-class Avss:
+class Avss(Accumulator):
     """The metric of AVSBench-semantic, over real frames only.
 
     Args:
@@ -348,7 +390,7 @@ class PooledScores:
     class_iou: tuple[float | None, ...]  # None: never seen
 
 
-class Pooled:
+class Pooled(Accumulator):
     """One confusion matrix over the split.
 
     Args:
@@ -453,7 +495,7 @@ class DavisScores:
     j_and_f: float
 
 
-class Davis:
+class Davis(Accumulator):
     """Region similarity J, boundary accuracy F and their mean.
 
     Pixels without truth are background in both masks, as in DAVIS's own code.
@@ -486,6 +528,11 @@ class Davis:
         j, f = mean([j for j, _ in frames]), mean([f for _, f in frames])
         return DavisScores(j, f, (j + f) / 2)
 
+    def compute_clips(self) -> dict[str, float]:
+        """Reduce each clip by itself to J&F."""
+        clips = self._frames.by_clip().items()
+        return {name: mean([(j + f) / 2 for j, f in frames]) for name, frames in clips}
+
 
 # --- summary ------------------------------------------------------------------------------------
 
@@ -501,16 +548,14 @@ class Summary:
     silent_area: float | None  # mean painted share of the silent frames; None: there is none
 
 
-class Summarize:
+class Summarize(Accumulator):
     """Counts, and J and painted area apart for frames with and without an object."""
 
     def __init__(self) -> None:
         self._frames: PerFrame[tuple[bool, float]] = PerFrame()  # silent; painted share or J
-        self._clips: set[str] = set()
 
     def update(self, frame: ScoredFrame) -> None:
         """Score one frame."""
-        self._clips.add(frame.clip)
         if frame.sounding.any():
             self._frames.keep(frame, (False, iou(frame.painted, frame.sounding)))
         else:
@@ -526,7 +571,7 @@ class Summarize:
         silent = [value for is_silent, value in frames if is_silent]
         others = [value for is_silent, value in frames if not is_silent]
         return Summary(
-            num_clips=len(self._clips),
+            num_clips=len(self._frames.by_clip()),
             num_frames=len(frames),
             silent_share=len(silent) / len(frames),
             j_object=mean(others) if others else None,

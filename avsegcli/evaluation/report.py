@@ -14,24 +14,34 @@ def score_tables(scores: Scores) -> list[Table]:
     return [*tables, _class_table(scores)]
 
 
-def _summary_table(scores: Scores) -> Table:
+def summary_rows(scores: Scores) -> list[tuple[str, str]]:
+    """Say what was scored, in words and values."""
     summary = scores.summary
-    table = _table("What was scored", "", "")
-    table.add_row("clips", str(summary.num_clips))
-    table.add_row("annotated frames", str(summary.num_frames))
-    table.add_row("silent frames (nothing visible sounds)", f"{summary.silent_share:.1%}")
-    table.add_row("J on frames with an object", _number(summary.j_object))
-    table.add_row("painted area of silent frames", _number(summary.silent_area))
-    table.add_row("size", "224 x 224" if scores.size == "protocol" else "native")
+    rows = [
+        ("clips", str(summary.num_clips)),
+        ("annotated frames", str(summary.num_frames)),
+        ("silent frames (nothing visible sounds)", f"{summary.silent_share:.1%}"),
+        ("J on frames with an object", show_number(summary.j_object)),
+        ("painted area of silent frames", show_number(summary.silent_area)),
+        ("size", "224 x 224" if scores.size == "protocol" else "native"),
+    ]
     if scores.unknown_classes:
-        table.add_row("classes that the model does not know", str(len(scores.unknown_classes)))
+        rows.append(("classes that the model does not know", str(len(scores.unknown_classes))))
+    return rows
+
+
+def _summary_table(scores: Scores) -> Table:
+    table = _table("What was scored", "", "")
+    for row in summary_rows(scores):
+        table.add_row(*row)
     return table
 
 
-def _metric_table(scores: Scores) -> Table:
+def metric_rows(scores: Scores) -> list[tuple[str, str, float | None]]:
+    """Name every number of every convention: convention, metric, value."""
     tpavi, avss, pooled, davis = scores.tpavi, scores.avss, scores.pooled, scores.davis
     group = "the split" if tpavi.group == "split" else f"each {tpavi.group}"
-    rows: list[tuple[str, str, float | None]] = [
+    return [
         ("tpavi", "J", tpavi.j),
         ("tpavi", f"F, best threshold of {group}", tpavi.f),
         ("avss", "mIoU", avss.miou),
@@ -47,21 +57,32 @@ def _metric_table(scores: Scores) -> Table:
         ("davis", "F of boundaries", davis.f),
         ("davis", "J&F", davis.j_and_f),
     ]
+
+
+def _metric_table(scores: Scores) -> Table:
     table = _table("Scores by convention", "convention", "metric", "value")
-    for convention, metric, value in rows:
-        table.add_row(convention, metric, _number(value))
+    for convention, metric, value in metric_rows(scores):
+        table.add_row(convention, metric, show_number(value))
     return table
+
+
+def listening_rows(listening: ListeningScores) -> list[tuple[str, str, float | None, int]]:
+    """Name the listening scores: test, what it is, value, clips that it rests on."""
+    meanings = {
+        "mute": "area without sound / with sound; 0 is best",
+        "swap": "area with another sound / its own; 0 is best",
+        "solo": "J of the sounding - of the silent object",
+    }
+    return [
+        (name, meaning, getattr(listening, name), getattr(listening, f"{name}_clips"))
+        for name, meaning in meanings.items()
+    ]
 
 
 def _listening_table(listening: ListeningScores) -> Table:
     table = _table("Does it listen?", "test", "what it is", "value", "clips")
-    for name, meaning in {
-        "mute": "area without sound / with sound; 0 is best",
-        "swap": "area with another sound / its own; 0 is best",
-        "solo": "J of the sounding - of the silent object",
-    }.items():
-        value, clips = getattr(listening, name), getattr(listening, f"{name}_clips")
-        table.add_row(name, meaning, _number(value), str(clips))
+    for name, meaning, value, clips in listening_rows(listening):
+        table.add_row(name, meaning, show_number(value), str(clips))
     return table
 
 
@@ -72,9 +93,9 @@ def _class_table(scores: Scores) -> Table:
         if avss.class_frames[index]:
             table.add_row(
                 name,
-                _number(avss.class_iou[index]),
+                show_number(avss.class_iou[index]),
                 str(avss.class_frames[index]),
-                _number(pooled.class_iou[index]),
+                show_number(pooled.class_iou[index]),
             )
     never = avss.class_frames.count(0)
     if never:
@@ -91,5 +112,6 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _number(value: float | None) -> str:
+def show_number(value: float | None) -> str:
+    """Write a score with four places, a missing one as a dash."""
     return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,64 @@
+"""Share the work of one evaluation among processes that `accelerate launch` or torchrun started."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from avsegcli.errors import ConfigError
+
+Value = TypeVar("Value")
+
+
+def _alone(value: list[Value]) -> list[Value]:
+    return value
+
+
+class Processes(NamedTuple):
+    """The processes that work together; every one of them has to make the same calls."""
+
+    rank: int = 0
+    number: int = 1  # of processes
+    collect: Callable[[list[object]], list[object]] = _alone  # the lists of all, by rank
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one speaks to the user."""
+        return self.rank == 0
+
+    def share(self, tasks: int) -> range:
+        """Give this process's share of the tasks 0 .. tasks - 1."""
+        return range(self.rank, tasks, self.number)
+
+    def gather(self, value: Value) -> list[Value]:
+        """Exchange one value: that of every process, by rank."""
+        return self.collect([value])  # type: ignore[return-value]
+
+    def divide(self, tasks: int, task: Callable[[int], Value]) -> list[Value]:
+        """Do tasks together: the results of all tasks, in order, for every process."""
+        shares = self.gather([task(index) for index in self.share(tasks)])
+        return [shares[index % self.number][index // self.number] for index in range(tasks)]
+
+
+ALONE = Processes()
+
+
+def launched_processes() -> Processes:
+    """Find the processes that this one was started with.
+
+    Raises:
+        ConfigError: if accelerate is not installed, or no launcher started this process.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        raise ConfigError(
+            "several processes have to be started by a launcher",
+            "torchrun --nproc_per_node 4 -m avsegcli eval --multi-gpu ...",
+        )
+    try:
+        from accelerate import PartialState
+        from accelerate.utils import gather_object
+    except ImportError as error:
+        raise ConfigError(
+            "--multi-gpu needs accelerate", "pip install -c constraints.txt '.[train]'"
+        ) from error
+    state = PartialState()
+    return Processes(state.process_index, state.num_processes, gather_object)

@@ -1,0 +1,99 @@
+"""The files that `avseg eval` writes: JSON, CSV, a sheet of pictures, a page."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from avsegcli.errors import ConfigError
+from avsegcli.evaluation.evaluator import Scores
+from avsegcli.evaluation.gallery import Gallery, draw_sheet
+from avsegcli.evaluation.html_report import html_report
+from avsegcli.evaluation.report import listening_rows, metric_rows
+from avsegcli.whole_file import write_whole
+
+COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
+SHEETS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """Where the scores are to be written; None: not at all."""
+
+    json: Path | None = None  # all numbers
+    csv: Path | None = None  # likewise, a number a row
+    sheet: Path | None = None  # the worst and best clips
+    report: Path | None = None  # a page with everything
+
+    def check(self, *, force: bool = False) -> None:
+        """Find out before the work whether the files can be written.
+
+        Raises:
+            ConfigError: if a file exists and may not be replaced, or a sheet is no picture.
+        """
+        for path in astuple(self):
+            if path is not None and path.exists() and not force:
+                raise ConfigError(f"{path} exists already", "Add --force to replace it.")
+        if self.sheet is not None and self.sheet.suffix.lower() not in SHEETS:
+            raise ConfigError(f"{self.sheet} is no picture", f"A sheet ends in {', '.join(SHEETS)}")
+
+    @property
+    def show_clips(self) -> bool:
+        """Whether pictures of clips are wanted."""
+        return self.sheet is not None or self.report is not None
+
+    def write(self, scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> None:
+        """Write what is wanted.
+
+        Args:
+            scores: all numbers.
+            gallery: the clips to show.
+            origin: what was scored on what, in words.
+
+        Raises:
+            AvsegError: if a file cannot be written.
+        """
+        if self.json is not None:
+            write_whole(self.json, json.dumps({**origin, **scores.as_dict()}, indent=1) + "\n")
+        if self.csv is not None:
+            write_whole(self.csv, score_csv(scores))
+        if self.sheet is not None:
+            picture = np.ascontiguousarray(draw_sheet(gallery, scores.classes)[..., ::-1])
+            _, coded = cv2.imencode(self.sheet.suffix, picture)
+            write_whole(self.sheet, coded.tobytes())
+        if self.report is not None:
+            write_whole(self.report, html_report(scores, gallery, origin))
+
+
+def score_csv(scores: Scores) -> str:
+    """Write the scores as CSV.
+
+    Scope is "split", "class" or "clip", name that of the class or clip. A number that there is
+    not, as the IoU of a class that is never seen, has no row.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(row for row in _rows(scores) if row[-1] is not None)
+    return text.getvalue()
+
+
+def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
+    for convention, metric, value in metric_rows(scores):
+        yield "split", "", convention, metric, value
+    if scores.listening is not None:
+        for name, _, value, _ in listening_rows(scores.listening):
+            yield "split", "", "listening", name, value
+    for index, name in enumerate(scores.classes):
+        yield "class", name, "avss", "IoU", scores.avss.class_iou[index]
+        yield "class", name, "avss", "frames", scores.avss.class_frames[index]
+        yield "class", name, "pooled", "IoU", scores.pooled.class_iou[index]
+    for clip in scores.clips:
+        yield "clip", clip.name, "tpavi", "J", clip.tpavi_j
+        yield "clip", clip.name, "tpavi", "F", clip.tpavi_f
+        yield "clip", clip.name, "davis", "J&F", clip.davis_j_and_f

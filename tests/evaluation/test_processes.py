@@ -1,0 +1,86 @@
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from test_evaluator import Clips, Sees, clip
+
+from avsegcli.errors import ConfigError
+from avsegcli.evaluation.evaluator import evaluate
+from avsegcli.evaluation.gallery import Gallery
+from avsegcli.evaluation.metrics import PerFrame, ScoredFrame
+from avsegcli.evaluation.processes import ALONE, Processes, launched_processes
+
+
+def together(number, task):
+    """Run a task in threads that can exchange what they found, as processes do."""
+    barrier, found, results = threading.Barrier(number, timeout=20), [None] * number, {}
+
+    def run(rank):
+        def collect(values):
+            found[rank] = pickle.dumps(values)
+            barrier.wait()
+            everything = [value for values in found for value in pickle.loads(values)]
+            barrier.wait()
+            return everything
+
+        results[rank] = task(Processes(rank, number, collect))
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[rank] for rank in range(number)]
+
+
+def random_clips():
+    random = np.random.default_rng(0)
+    return Clips(
+        [
+            clip(
+                f"{n}", random.integers(0, 3, (2, 24, 24)), shown=random.integers(0, 3, (2, 24, 24))
+            )
+            for n in range(7)
+        ]
+    )
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_several_processes_find_what_one_finds(number):
+    def task(processes):
+        gallery = Gallery(count=2)
+        scores = evaluate(Sees(), random_clips(), listen=True, gallery=gallery, processes=processes)
+        return scores, [e.name for e in (*gallery.worst(), *gallery.best())]
+
+    assert together(number, task) == [task(ALONE)] * number
+
+
+def test_more_processes_than_clips_are_fine():
+    clips = Clips([clip("only", np.ones((1, 24, 24), np.uint8))])
+    scores = together(3, lambda processes: evaluate(Sees(), clips, processes=processes))
+    assert scores == [evaluate(Sees(), clips)] * 3
+
+
+def test_tasks_are_divided_and_their_results_in_order():
+    assert ALONE.divide(3, lambda number: number**2) == [0, 1, 4]
+    assert (
+        together(2, lambda processes: processes.divide(5, str)) == [["0", "1", "2", "3", "4"]] * 2
+    )
+
+
+def test_a_frame_in_two_processes_is_an_error():
+    def frames():
+        target = np.ones((2, 2), np.uint8)
+        results = PerFrame()
+        results.keep(ScoredFrame("clip", 0, target.astype(np.float32), target, target), 1)
+        return results
+
+    with pytest.raises(ValueError, match="frame 0 of clip 'clip' is scored twice"):
+        frames().merge(frames())
+
+
+def test_processes_without_a_launcher_are_refused(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ConfigError, match="started by a launcher"):
+        launched_processes()
