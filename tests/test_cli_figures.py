@@ -1,6 +1,7 @@
 """The commands that draw what is inside a model, on toy clips with a model that knows nothing."""
 
 import json
+import sys
 
 import pytest
 
@@ -45,6 +46,18 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(draw, tmp_path, capsys):
     assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 1
     message = f"avseg: cannot make the folder {tmp_path / 'file' / 'figures'}: not a directory"
     assert capsys.readouterr().err.splitlines() == [message]
+
+
+def test_without_matplotlib_only_files_are_refused(draw, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert draw("codebook") == 0
+    capsys.readouterr()
+    assert draw("codebook", "-o", str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "avseg: figures need matplotlib",
+        "       pip install 'avseg[figures]'",
+    ]
+    assert not (tmp_path / "out").exists()
 
 
 def test_tsne_says_how_near_mixtures_lie_to_their_sources(draw, tmp_path, capsys):

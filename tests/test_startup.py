@@ -6,7 +6,9 @@ import pytest
 HEAVY = {"torch", "numpy", "av", "cv2", "scipy", "rich"}
 
 
-@pytest.mark.parametrize("words", [["--help"], ["segment", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["segment", "--help"], ["train", "--help"], ["noise-test", "--help"]]
+)
 def test_help_imports_nothing_heavy(words):
     program = (
         "import sys\nfrom avsegcli.cli import main\n"
