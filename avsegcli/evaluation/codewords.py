@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from avsegcli.datasets.clip import Clip, ClipDataset
+from avsegcli.datasets.clip import ClipDataset
 from avsegcli.errors import WeightsError
-from avsegcli.evaluation.semantics import audio_semantics
+from avsegcli.evaluation.semantics import audio_semantics, heard_classes
 from avsegcli.predictor import Predictor
 
 NOTHING = "nothing"  # heard in a second
@@ -97,7 +97,7 @@ def study_codewords(
         semantics = audio_semantics(predictor, clip)
         assert semantics.indices is not None
         distances = np.linalg.norm(semantics.frame_tokens - vectors[semantics.indices], axis=2)
-        for t, heard in enumerate(_heard(clip)):
+        for t, heard in enumerate(heard or [0] for heard in heard_classes(clip)):
             names = tuple(classes[index] for index in heard)
             for code, distance in zip(semantics.indices[t].tolist(), distances[t], strict=True):
                 counts[code, heard] += 1 / len(heard)
@@ -108,13 +108,6 @@ def study_codewords(
             progress(place + 1, len(dataset))
     nearest = {code: sorted(found.values())[:NEAREST] for code, found in sounds.items()}
     return Codewords(classes, counts, nearest)
-
-
-def _heard(clip: Clip) -> list[list[int]]:
-    """Class indices of each second; [0] where nothing is heard."""
-    if clip.heard is not None:
-        return [(np.flatnonzero(row[1:]) + 1).tolist() or [0] for row in clip.heard]
-    return [[int(i) for i in np.unique(labels) if 0 < i < 255] or [0] for labels in clip.labels]
 
 
 # --- what is printed and written ----------------------------------------------------------------

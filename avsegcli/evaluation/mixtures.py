@@ -16,7 +16,12 @@ from avsegcli.audio.noise import active_power
 from avsegcli.datasets.clip import Clip, ClipDataset
 from avsegcli.errors import AvsegError, DataError
 from avsegcli.evaluation.classes import match_classes
-from avsegcli.evaluation.semantics import Semantics, audio_semantics, require_decomposition
+from avsegcli.evaluation.semantics import (
+    Semantics,
+    audio_semantics,
+    heard_classes,
+    require_decomposition,
+)
 from avsegcli.predictor import Predictor
 
 LEAST_CLIPS = 2  # of a class: a mixture is compared with clips other than its own
@@ -70,7 +75,7 @@ def study_mixtures(
 
     Args:
         predictor: a model with decomposition.
-        dataset: clips that say what is heard, some of them with one class only.
+        dataset: clips, some of them with one class only.
         classes: which to take; None: all that have two clips of their own.
         num_mixtures: how many pairs of clips are mixed.
         seed: of the choice of pairs.
@@ -85,9 +90,9 @@ def study_mixtures(
     alone: dict[str, list[Clip]] = {}
     for index in range(len(dataset)):
         clip = dataset[index]
-        names = {shared.names[i] for i in shared.of_data[_heard(clip)] if 0 < i < len(shared.names)}
-        if len(names) == len(_heard(clip)) == 1:
-            alone.setdefault(names.pop(), []).append(clip)
+        heard = {index for second in heard_classes(clip) for index in second}
+        if len(heard) == 1 and (place := int(shared.of_data[heard.pop()])) < len(shared.names):
+            alone.setdefault(shared.names[place], []).append(clip)
     wanted = [name for name in shared.names if name in (alone if classes is None else classes)]
     kept = [name for name in wanted if len(alone.get(name, ())) >= LEAST_CLIPS]
     if len(kept) < 3:
@@ -120,13 +125,6 @@ def study_mixtures(
     )
 
 
-def _heard(clip: Clip) -> NDArray[np.intp]:
-    """Class indices heard anywhere in a clip."""
-    if clip.heard is None:
-        raise DataError(f"{clip.name} does not say what is heard", "composed clips do")
-    return np.flatnonzero(clip.heard[:, 1:].any(axis=0)) + 1
-
-
 def _pairs(
     alone: dict[str, list[Clip]], number: int, seed: int
 ) -> list[tuple[tuple[str, str], Clip, Clip]]:
@@ -151,8 +149,7 @@ def _mixed(first: Clip, second: Clip) -> Clip:
     for clip in (first, second):
         waveform = np.resize(clip.waveform, len(sound))
         sound += waveform * np.float32(np.sqrt(NOMINAL_POWER / max(active_power(waveform), 1e-12)))
-    assert first.heard is not None
-    return first._replace(waveform=np.clip(sound, -1, 1), heard=np.ones_like(first.heard))
+    return first._replace(waveform=np.clip(sound, -1, 1), heard=None)
 
 
 def _summarise(
@@ -162,8 +159,7 @@ def _summarise(
     names: tuple[str, ...],
     classes: tuple[str, ...],
 ) -> Heard:
-    assert clip.heard is not None
-    sounds = clip.heard[:, 1:].any(axis=1)
+    sounds = [bool(heard) for heard in heard_classes(clip)] if len(names) == 1 else slice(None)
     # Column L of the classes without background; every name is one of the model's.
     columns = [classes.index(name) - 1 for name in names]
     best = semantics.token_probs[:, columns].argmax(axis=0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from avsegcli.datasets.clip import Clip
+from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.transforms import clip_log_mel
 from avsegcli.errors import WeightsError
 from avsegcli.predictor import Predictor
@@ -30,6 +30,13 @@ def require_decomposition(predictor: Predictor) -> None:
         raise WeightsError(
             f"the model {predictor.model_name} has no decomposition", "give other --weights"
         )
+
+
+def heard_classes(clip: Clip) -> list[list[int]]:
+    """List the class indices heard in each second; of a clip that does not say, those labelled."""
+    if clip.heard is not None:
+        return [(np.flatnonzero(heard[1:]) + 1).tolist() for heard in clip.heard]
+    return [np.unique(labels[(labels > 0) & (labels < IGNORE)]).tolist() for labels in clip.labels]
 
 
 def audio_semantics(predictor: Predictor, clip: Clip) -> Semantics:

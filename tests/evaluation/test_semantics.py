@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from avsegcli.checkpoint import LoadedModel, load_checkpoint
+from avsegcli.datasets.clip import Clip
 from avsegcli.datasets.layouts import open_clips
 from avsegcli.errors import WeightsError
-from avsegcli.evaluation.semantics import audio_semantics
+from avsegcli.evaluation.semantics import audio_semantics, heard_classes
 from avsegcli.model.qsd import build_qsd
 from avsegcli.predictor import Predictor
 
@@ -53,6 +54,17 @@ def test_without_calibration_the_tokens_of_the_clip_stand_for_each_frame(untrain
 def test_without_quantization_there_are_no_codes(untrained, single_clips):
     semantics = audio_semantics(predictor_of_row(untrained, 1), open_clips(single_clips)[0])
     assert semantics.indices is None
+
+
+def test_where_a_clip_does_not_say_what_is_heard_its_labels_do():
+    labels = np.zeros((3, 4, 4), np.uint8)
+    labels[0, 0] = 2
+    labels[1] = 255
+    heard = np.zeros((3, 3), bool)
+    heard[1, 1:] = True
+    clip = Clip("clip", None, None, labels, None, None, heard)
+    assert heard_classes(clip) == [[], [1, 2], []]
+    assert heard_classes(clip._replace(heard=None)) == [[2], [], []]
 
 
 def test_a_model_without_decomposition_is_refused(untrained, single_clips):
