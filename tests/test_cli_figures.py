@@ -43,8 +43,8 @@ def test_a_command_writes_its_files_and_replaces_them_only_by_force(
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(draw, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 1
-    message = f"avseg: cannot make the folder {tmp_path / 'file' / 'figures'}: not a directory"
+    assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 2
+    message = f"avseg: cannot make the folder {tmp_path / 'file' / 'figures'}: Not a directory"
     assert capsys.readouterr().err.splitlines() == [message]
 
 

@@ -39,8 +39,8 @@ def codebook(
     from rich.console import Console
 
     from avsegcli.evaluation.codewords import codeword_csv, codeword_table, study_codewords
-    from avsegcli.evaluation.plots import draw_codewords
-    from avsegcli.evaluation.results import save_figure, save_text
+    from avsegcli.evaluation.plots import draw_codewords, save_figure
+    from avsegcli.whole_file import write_whole
 
     check_output(output, ["codebook.png", "codebook.svg", "codebook.csv"], force=force)
     clips = open_clips(dataset, split, data_root)
@@ -50,4 +50,4 @@ def codebook(
     Console(highlight=False).print(codeword_table(codewords))
     if output is not None:
         save_figure(draw_codewords(codewords), output, "codebook")
-        save_text(codeword_csv(codewords), output / "codebook.csv")
+        write_whole(output / "codebook.csv", codeword_csv(codewords))

@@ -95,8 +95,8 @@ def noise_test(
 
     from avsegcli.datasets.noises import open_noise
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
-    from avsegcli.evaluation.plots import draw_noise_curves
-    from avsegcli.evaluation.results import save_figure, save_text
+    from avsegcli.evaluation.plots import draw_noise_curves, save_figure
+    from avsegcli.whole_file import write_whole
 
     ratios = read_ratios(snr or [RATIOS_DB])
     metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU_PRESENT]]
@@ -117,9 +117,9 @@ def noise_test(
         )
     Console(highlight=False).print(sweep_table(conditions, metrics))
     if output is not None:
-        save_text(sweep_csv(conditions), output / "noise.csv")
+        write_whole(output / "noise.csv", sweep_csv(conditions))
         origin = {"data": dataset, "split": split, "noise": noise, "seeds": seeds}
-        save_text(sweep_json(conditions, **origin), output / "noise.json")
+        write_whole(output / "noise.json", sweep_json(conditions, **origin))
         save_figure(draw_noise_curves(conditions, metrics), output, "noise")
 
 

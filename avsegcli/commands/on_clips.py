@@ -84,7 +84,6 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     That is a folder that cannot be made, files that are there, and figures without matplotlib.
     """
     from avsegcli.evaluation.plots import require_matplotlib
-    from avsegcli.evaluation.results import make_folder
 
     if folder is None:
         return
@@ -92,7 +91,10 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     for path in (folder / name for name in names):
         if path.exists() and not force:
             raise ConfigError(f"{path} exists already", "Add --force to replace it.")
-    make_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 @contextmanager

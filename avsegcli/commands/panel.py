@@ -39,8 +39,7 @@ def panel(
     Example: avseg panel --weights full.safetensors row1.safetensors -o figures
     """
     from avsegcli.evaluation.panel import draw_panel_rows
-    from avsegcli.evaluation.plots import draw_panel
-    from avsegcli.evaluation.results import save_figure
+    from avsegcli.evaluation.plots import draw_panel, save_figure
 
     check_output(output, ["panel.png", "panel.svg"], force=force)
     data = open_clips(dataset, split, data_root)

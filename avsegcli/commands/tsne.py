@@ -51,8 +51,8 @@ def tsne(
     from rich.table import Table
 
     from avsegcli.evaluation.mixtures import study_mixtures
-    from avsegcli.evaluation.plots import draw_mixtures
-    from avsegcli.evaluation.results import save_figure, save_text
+    from avsegcli.evaluation.plots import draw_mixtures, save_figure
+    from avsegcli.whole_file import write_whole
 
     check_output(output, ["tsne.png", "tsne.svg", "tsne.json"], force=force)
     clips = open_clips(dataset, split, data_root)
@@ -86,4 +86,4 @@ def tsne(
             "without": asdict(study.without),
             "with": asdict(study.within),
         }
-        save_text(json.dumps(numbers, indent=1) + "\n", output / "tsne.json")
+        write_whole(output / "tsne.json", json.dumps(numbers, indent=1) + "\n")

@@ -114,7 +114,7 @@ def draw_strip(exhibit: Exhibit) -> NDArray[np.uint8]:
             cell = frame
             if row:
                 labels = (exhibit.truth, exhibit.predicted)[row - 1][column]
-                cell = _paint(frame, labels)
+                cell = paint(frame, labels)
             left = ROW_LABEL + column * (width + GAP)
             canvas[top : top + height, left : left + width] = cell
     return canvas
@@ -159,8 +159,8 @@ def draw_sheet(gallery: Gallery, classes: tuple[str, ...]) -> NDArray[np.uint8]:
     return np.concatenate(canvases)
 
 
-def _paint(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay the classes over a frame; what is unknown is grey."""
+def paint(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay class indices ``(H, W)`` over a frame ``(H, W, 3)``; what is unknown is grey."""
     painted = frame.astype(np.float32)
     for index in np.unique(labels):
         if index == 0:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +10,11 @@ from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import clip_log_mel
 from avsegcli.errors import DataError
 from avsegcli.evaluation.classes import match_classes
+from avsegcli.evaluation.gallery import paint
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
 from avsegcli.media.overlay import Colour, class_colour
 
-OPACITY = 0.55
-OTHER = (255, 255, 255)  # colour of a class that model and data do not share
+OTHER = "another class"  # one that model and data do not share
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def draw_panel_rows(
         second = _telling_second(clip)
         frame = clip.frames[second]
         truth = clip.labels[second]
-        pictures = {"frame": frame, "truth": paint(frame, truth, len(names))}
+        pictures = {"frame": frame, "truth": paint(frame, truth)}
         painted = _colours(truth, names)
         for name, model in models.items():
             log_mel = clip_log_mel(clip.waveform, len(clip.frames))
@@ -62,28 +61,10 @@ def draw_panel_rows(
                 model, clip.frames, log_mel, size=frame.shape[:2], threshold=threshold
             )
             labels = _as_in_data(model.classes, names)[prediction.labels[second]]
-            pictures[name] = paint(frame, labels, len(names))
+            pictures[name] = paint(frame, labels)
             painted |= _colours(labels, names)
         rows.append(PanelRow(clip.name, second, pictures, painted))
     return rows
-
-
-def paint(
-    frame: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int
-) -> NDArray[np.uint8]:
-    """Paint class indices on a frame ``(H, W, 3)``, with outlines; 255 is left as it is."""
-    picture = frame.astype(np.float32)
-    outlines = []
-    for index in np.unique(labels[(labels > 0) & (labels < IGNORE)]).tolist():
-        mask = labels == index
-        colour = class_colour(index) if index < num_classes else OTHER
-        picture[mask] += OPACITY * (np.array(colour, np.float32) - picture[mask])
-        found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        outlines.append((found, colour))
-    painted = np.ascontiguousarray(picture.astype(np.uint8))
-    for found, colour in outlines:
-        cv2.drawContours(painted, found, -1, colour, 1)
-    return painted
 
 
 def _as_in_data(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uint8]:
@@ -97,9 +78,9 @@ def _as_in_data(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uin
 
 def _colours(labels: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Colour]:
     """Name the classes of some labels, with their colours."""
+    named = [*names, OTHER]
     indices = np.unique(labels[(labels > 0) & (labels < IGNORE)]).tolist()
-    known = {names[i]: class_colour(i) for i in indices if i < len(names)}
-    return known | ({"another class": OTHER} if len(known) < len(indices) else {})
+    return {named[index]: class_colour(index) for index in indices}
 
 
 def _telling_second(clip: Clip) -> int:

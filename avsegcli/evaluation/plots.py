@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +13,13 @@ from avsegcli.evaluation.codewords import Codewords
 from avsegcli.evaluation.mixtures import MixtureStudy, embed
 from avsegcli.evaluation.noise_sweep import METRICS, Condition, curve
 from avsegcli.evaluation.panel import PanelRow
+from avsegcli.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
 CLEAN_STEP_DB = 5.0  # from the highest ratio to where the sound as it is stands on the axis
 
@@ -40,6 +44,21 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise AvsegError("figures need matplotlib", "pip install 'avseg[figures]'") from error
+
+
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and as SVG.
+
+    Raises:
+        AvsegError: if it cannot be written.
+    """
+    paths = [folder / f"{name}.{kind}" for kind in FORMATS]
+    for path in paths:
+        picture = BytesIO()
+        metadata = {"Date": None} if path.suffix == ".svg" else None  # same figure, same bytes
+        figure.savefig(picture, format=path.suffix[1:], metadata=metadata)
+        write_whole(path, picture.getvalue())
+    return paths
 
 
 def draw_noise_curves(conditions: Sequence[Condition], metrics: Sequence[str]) -> "Figure":

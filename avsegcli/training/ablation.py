@@ -28,12 +28,12 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
 from avsegcli.evaluation.noise_sweep import spread
-from avsegcli.evaluation.results import make_folder, save_text
 from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.predictor import Predictor, choose_device
 from avsegcli.training.run import start_training
 from avsegcli.training.trainer import STATE, Trainer
+from avsegcli.whole_file import write_whole
 
 SEPARATED = 2  # the row that is not trained
 SWITCHES = ("decomposition", "quantization", "recombination", "calibration")
@@ -150,8 +150,7 @@ def run_ablation(
                 )
             scores, threshold = _score(trained, parts, task, clips, config.data.size, device, row)
             result = _result(row, task, seed, scores, threshold)
-            make_folder(run)
-            save_text(json.dumps(vars(result)) + "\n", run / DONE)
+            write_whole(run / DONE, json.dumps(vars(result)) + "\n")
         results.append(Result(**json.loads((run / DONE).read_text())))
     _write_results(out, results)
     return results
@@ -198,12 +197,12 @@ def _result(row: int, task: str, seed: int, scores: Scores, threshold: float) ->
 
 def _write_results(out: Path, results: Sequence[Result]) -> None:
     values = [vars(result) for result in results]
-    save_text(json.dumps(values, indent=1) + "\n", out / "ablation.json")
+    write_whole(out / "ablation.json", json.dumps(values, indent=1) + "\n")
     text = io.StringIO()
     table = csv.DictWriter(text, values[0], lineterminator="\n")
     table.writeheader()
     table.writerows(values)
-    save_text(text.getvalue(), out / "ablation.csv")
+    write_whole(out / "ablation.csv", text.getvalue())
 
 
 def ablation_table(results: Sequence[Result]) -> Table:

@@ -3,7 +3,8 @@ import pytest
 
 from avsegcli.datasets.clip import Clip
 from avsegcli.errors import DataError
-from avsegcli.evaluation.panel import OPACITY, OTHER, draw_panel_rows
+from avsegcli.evaluation.gallery import paint
+from avsegcli.evaluation.panel import OTHER, draw_panel_rows
 from avsegcli.media.overlay import class_colour
 
 CLASSES = ("background", "cat", "dog")
@@ -47,15 +48,11 @@ def test_each_row_has_frame_truth_and_models_at_the_second_that_tells_most():
     pictures = rows[0].pictures
     assert list(pictures) == ["frame", "truth", "full", "row 1"]
     assert (pictures["frame"] == 100).all()
-    for column, colours in {
-        "truth": (class_colour(1), class_colour(2)),
-        "full": (class_colour(2), class_colour(2)),
-        "row 1": (OTHER, OTHER),
-    }.items():
-        for x, colour in zip((3, 12), colours, strict=True):
-            expected = [100 + OPACITY * (value - 100) for value in colour]
-            np.testing.assert_allclose(pictures[column][8, x], expected, atol=1)
-    colours = {"cat": class_colour(1), "dog": class_colour(2), "another class": OTHER}
+    for column, indices in {"truth": (1, 2), "full": (2, 2), "row 1": (3, 3)}.items():
+        for x, index in zip((3, 12), indices, strict=True):
+            expected = paint(pictures["frame"], np.full((16, 16), index, np.uint8))
+            np.testing.assert_array_equal(pictures[column][8, x], expected[8, x])
+    colours = {"cat": class_colour(1), "dog": class_colour(2), OTHER: class_colour(3)}
     assert rows[0].classes == colours
 
 
