@@ -71,8 +71,7 @@ def noise_test(
         list[Metric] | None,
         typer.Option(
             metavar="NAME...",
-            help="What is shown: " + ", ".join(Metric) + "."
-            "  [default: tpavi.j_and_f avss.miou_present]",
+            help="What is shown: " + ", ".join(Metric) + ".  [default: tpavi.j_and_f avss.miou]",
         ),
     ] = None,
     listen: Annotated[
@@ -99,7 +98,7 @@ def noise_test(
     from avsegcli.whole_file import write_whole
 
     ratios = read_ratios(snr or [RATIOS_DB])
-    metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU_PRESENT]]
+    metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU]]
     check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
     source = open_noise(noise, noise_split)
     clips = open_clips(dataset, split, data_root)
