@@ -1,7 +1,8 @@
 """Save and load a model together with the settings that built it.
 
 A checkpoint is one safetensors file: the weights, in fp16 or fp32, and in its header the
-settings, the classes and a name, as JSON. Nothing in it is code.
+settings, the classes and a name, and the settings of the run that trained it, as JSON. Nothing in
+it is code.
 """
 
 import json
@@ -13,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from avsegcli.config import ModelConfig, config_from_dict
+from avsegcli.config import Config, ModelConfig, config_from_dict
 from avsegcli.errors import ConfigError, WeightsError
 from avsegcli.model.qsd import QSD, build_qsd
 from avsegcli.weights import packaged_weights
@@ -36,6 +37,7 @@ def save_checkpoint(
     *,
     name: str,
     half: bool = False,
+    settings: Config | None = None,
 ) -> None:
     """Write a checkpoint under a temporary name and rename it when complete.
 
@@ -46,6 +48,7 @@ def save_checkpoint(
         classes: ``classes[0] == "background"``.
         name: what the model is called where it is used.
         half: store fp16; what does not fit its range is refused.
+        settings: of the run that trained it, kept for whoever wants to know.
 
     Raises:
         WeightsError: if a weight is not finite in the stored type.
@@ -56,9 +59,10 @@ def save_checkpoint(
         if not torch.isfinite(stored.float()).all():
             raise WeightsError(f"{path} not written: '{key}' holds values that are not finite")
         state[key] = stored.contiguous().cpu()
-    header = {
-        "avseg": json.dumps({"name": name, "classes": list(classes), "model": asdict(config)})
-    }
+    said = {"name": name, "classes": list(classes), "model": asdict(config)}
+    if settings is not None:
+        said["training"] = settings.to_dict()
+    header = {"avseg": json.dumps(said)}  # one entry: the order of several is left to chance
     part = path.with_name(f".{path.name}.part")
     try:
         save_file(state, part, metadata=header)

@@ -140,9 +140,14 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _pick(self, flat: Tensor, number: int) -> Tensor:
         """Draw tokens at random, a little disturbed so that no two codes are the same."""
+        several = dist.is_available() and dist.is_initialized()
+        if several:
+            shares = [torch.empty_like(flat) for _ in range(dist.get_world_size())]
+            dist.all_gather(shares, flat.contiguous())
+            flat = torch.cat(shares)
         picked = flat[torch.randint(len(flat), (number,), device=flat.device)]
         picked = picked + 0.01 * torch.randn_like(picked)
-        if dist.is_available() and dist.is_initialized():
+        if several:
             dist.broadcast(picked, src=0)
         return picked
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import NamedTuple, Protocol, get_args
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
@@ -39,21 +40,37 @@ class TrainingData(Protocol):
         """Yield the batches of an epoch, counted from 0, but for the first `skip`."""
 
 
+class Share(NamedTuple):
+    """Which clips of every batch are for this process."""
+
+    rank: int = 0
+    number: int = 1  # of processes; together they take as many batches at a time
+
+    def of(self, indices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        """Cut indices ``(P,)`` into batches of this process, ``(P // (number * size), size)``."""
+        together = size * self.number
+        whole = indices[: len(indices) // together * together].reshape(-1, self.number, size)
+        return whole[:, self.rank]
+
+
+ALONE = Share()
+
+
 class StoredData:
     """A data set on disk, in a new order each epoch."""
 
-    def __init__(self, clips: ClipDataset, config: DataConfig, seed: int) -> None:
+    def __init__(
+        self, clips: ClipDataset, config: DataConfig, seed: int, share: Share = ALONE
+    ) -> None:
         self.classes = clips.classes
         self.notes = list(getattr(clips, "notes", ()))
-        self.clips, self.config, self.seed = clips, config, seed
-        self.batches_per_epoch = len(clips) // config.batch_size
-        _refuse_no_batch(len(clips), config)
+        self.clips, self.config, self.seed, self.share = clips, config, seed, share
+        self.batches_per_epoch = _count_batches(len(clips), config, share)
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; frames of different sizes are padded."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.clips))
-        size = self.config.batch_size
-        indices = order[: self.batches_per_epoch * size].reshape(-1, size)[skip:].tolist()
+        indices = self.share.of(order, self.config.batch_size)[skip:].tolist()
         yield from _load(_Samples(self.clips, self.config.size), indices, self.config)
 
 
@@ -63,12 +80,11 @@ class ComposedData:
     All frames of a batch have one shape, so that no time goes into padding.
     """
 
-    def __init__(self, parts: Parts, config: DataConfig, seed: int) -> None:
+    def __init__(self, parts: Parts, config: DataConfig, seed: int, share: Share = ALONE) -> None:
         self.classes = parts.classes
         self.notes: list[str] = []
-        self.parts, self.config, self.seed = parts, config, seed
-        self.batches_per_epoch = config.clips_per_epoch // config.batch_size
-        _refuse_no_batch(config.clips_per_epoch, config)
+        self.parts, self.config, self.seed, self.share = parts, config, seed, share
+        self.batches_per_epoch = _count_batches(config.clips_per_epoch, config, share)
         self.shapes = [
             ComposedDataset(
                 Composer(
@@ -88,10 +104,11 @@ class ComposedData:
         rng = np.random.default_rng((self.seed, epoch))
         shapes = rng.choice(len(FRAME_SHAPES), self.batches_per_epoch, p=FRAME_SHARES)
         size = self.config.batch_size
-        first = epoch * self.batches_per_epoch
+        clips = self.batches_per_epoch * size * self.share.number
+        numbers = self.share.of(np.arange(epoch * clips, (epoch + 1) * clips), size).tolist()
         indices = [
-            [(int(shape), index) for index in range((first + b) * size, (first + b + 1) * size)]
-            for b, shape in enumerate(shapes)
+            [(int(shape), number) for number in batch]
+            for shape, batch in zip(shapes, numbers, strict=True)
         ]
         yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
 
@@ -104,12 +121,15 @@ def _task(config: DataConfig) -> Task:
     raise ConfigError(f"no clips are composed for the task '{config.task}'", f"tasks: {known}")
 
 
-def _refuse_no_batch(num_clips: int, config: DataConfig) -> None:
-    if num_clips < config.batch_size:
+def _count_batches(num_clips: int, config: DataConfig, share: Share) -> int:
+    together = config.batch_size * share.number
+    if num_clips < together:
+        each = f" for each of {share.number} processes" if share.number > 1 else ""
         raise DataError(
-            f"{num_clips} clips an epoch are fewer than one batch of {config.batch_size}",
+            f"{num_clips} clips an epoch are fewer than one batch of {config.batch_size}{each}",
             "lower it with --set data.batch_size=1",
         )
+    return num_clips // together
 
 
 class _Samples(Dataset[Sample | AvsegError]):
@@ -173,7 +193,11 @@ def _spare_cpus() -> int:
 
 
 def open_training(
-    dataset: str | Path, config: DataConfig, seed: int, data_root: Path | None = None
+    dataset: str | Path,
+    config: DataConfig,
+    seed: int,
+    data_root: Path | None = None,
+    share: Share = ALONE,
 ) -> tuple[TrainingData, ClipDataset]:
     """Open what to train on and what to validate on.
 
@@ -184,6 +208,7 @@ def open_training(
         config: what a training step sees.
         seed: of the composed clips and of the order of stored ones.
         data_root: AVSBench's root, for a subset by name.
+        share: of the training clips, for this process.
 
     Raises:
         ConfigError: if a subset is named but not where it is.
@@ -192,13 +217,13 @@ def open_training(
     folder = Path(dataset)
     named = find_subset(str(dataset)) is not None
     if named or not ((folder / "objects").is_dir() or (folder / "scenes").is_dir()):
-        train, val = (open_dataset(str(dataset), s, data_root) for s in ("train", "val"))
-        if isinstance(train, VideoFolder):
+        stored = open_dataset(str(dataset), "train", data_root)
+        if isinstance(stored, VideoFolder):
             raise DataError(
                 f"{folder} has no clips of its own to validate on",
                 "train on a parts folder, on what 'avseg compose' writes, or on AVSBench",
             )
-        return StoredData(train, config, seed), val
+        return StoredData(stored, config, seed, share), open_dataset(str(dataset), "val", data_root)
     held_out = Composer(
         Parts(folder, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
     )
@@ -206,4 +231,4 @@ def open_training(
     composed = ComposedDataset(held_out, seed, num_clips)
     parts = Parts(folder, "train")
     parts.preload()
-    return ComposedData(parts, config, seed), composed
+    return ComposedData(parts, config, seed, share), composed

@@ -11,6 +11,7 @@ from avsegcli.model.mask_decoder import Predictions
 from avsegcli.model.qsd import QSDOutput
 from avsegcli.training.distances import box_distances, focal, mask_distances
 from avsegcli.training.matcher import Match, match
+from avsegcli.training.team import mean_over_team
 
 
 def segmentation_losses(
@@ -28,7 +29,8 @@ def segmentation_losses(
         weights: of the terms.
 
     Returns:
-        Weighted terms, each a mean over the (object, frame) pairs of the batch.
+        Weighted terms, each a mean over the (object, frame) pairs of the batch; of several
+        processes, over those that each of them has on average.
     """
     annotated = torch.stack([t.annotated for t in batch.targets])  # (B, T)
     class_logits = predictions.class_logits.float()
@@ -48,7 +50,7 @@ def segmentation_losses(
                 target.boxes[m, t],
             )
         )
-    count = class_target.sum().clamp(min=1.0)
+    count = mean_over_team(class_target.sum()).clamp(min=1.0)
     loss_classes = (focal(class_logits, class_target).sum((2, 3)) * annotated).sum() / count
     terms = {"loss_classes": weights.classes * loss_classes}
     if rows:
@@ -77,7 +79,8 @@ def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
     """
     known = (heard >= 0).to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, heard.clamp(min=0), reduction="none")
-    return (entropy * known).sum() / known.amax(-1).sum().clamp(min=1.0)
+    count = mean_over_team(known.amax(-1).sum()).clamp(min=1.0)
+    return (entropy * known).sum() / count
 
 
 def token_loss(logits: Tensor, heard: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
     shares = F.one_hot(flat.long() * known, num_classes).permute(0, 3, 1, 2) * known[:, None]
     shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), (height, width))  # (M, L+1, h, w)
     entropy = -(shares * logits.flatten(0, 1).log_softmax(1)).sum(1)
-    return entropy.sum() / shares.sum().clamp(min=1.0)
+    return entropy.sum() / mean_over_team(shares.sum()).clamp(min=1.0)
 
 
 def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:

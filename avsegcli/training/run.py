@@ -9,8 +9,8 @@ from avsegcli.errors import AvsegError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
-from avsegcli.predictor import choose_device
-from avsegcli.training.data import open_training
+from avsegcli.training.data import Share, open_training
+from avsegcli.training.team import join_team
 from avsegcli.training.trainer import Trainer, has_results, remove_run
 from avsegcli.weights import find
 
@@ -56,23 +56,26 @@ def start_training(
         raise AvsegError(
             f"{out} holds a run already", "--resume goes on with it, --force replaces it"
         )
-    train, val = open_training(dataset, config.data, config.optim.seed, data_root)
-    trainer = Trainer(
-        config, out, train, val, device=choose_device(device), name=name, report=report
-    )
+    team = join_team(device)
+    share = Share(team.rank, team.count)
+    train, val = open_training(dataset, config.data, config.optim.seed, data_root, share)
+    trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
     if resume:
         trainer.resume()
     else:
-        _initialise(trainer.model, backbone_weights, audio_weights, init, report)
+        _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
         trainer.restart_average()
-        remove_run(out)
+        if team.is_main:
+            remove_run(out)
     for note in train.notes:
-        report(f"note: {note}")
-    report(
-        f"training on {trainer.device}: {train.batches_per_epoch} batches of "
+        trainer.report(f"note: {note}")
+    where = f"{team.count} x " if team.count > 1 else ""
+    trainer.report(
+        f"training on {where}{team.device.type}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
     )
     trainer.fit()
+    team.leave()
 
 
 def _initialise(

@@ -1,17 +1,16 @@
-"""One trainer for every preset: steps, validation, logs, checkpoints, resuming."""
+"""One trainer for every preset: steps, validation, checkpoints, resuming."""
 
-import csv
 import json
 import math
 import pickle
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,19 +18,26 @@ from avsegcli.checkpoint import LoadedModel, save_checkpoint
 from avsegcli.config import Config
 from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import ClipDataset
-from avsegcli.errors import AvsegError, DataError, WeightsError
+from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.model.qsd import QSD, build_qsd
 from avsegcli.predictor import Predictor
 from avsegcli.training.data import TrainingData
+from avsegcli.training.interrupt import unbroken
 from avsegcli.training.losses import qsd_losses
+from avsegcli.training.memory import recompute_activations
+from avsegcli.training.optimizer import build_optimizer, fixed_modules
+from avsegcli.training.panels import draw_panel
+from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
+from avsegcli.training.team import Team, mean_over_team
+from avsegcli.whole_file import write_whole
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state
 STATE = "state.pt"
 RESULTS = (STATE, "best.safetensors", "last.safetensors")
-RUN_FILES = (*RESULTS, "config.json", "log.csv", "scores.csv", "tensorboard")
+RUN_FILES = (*RESULTS, "config.json", STEPS, SCORES, PANELS, BOARD)
 
 
 def has_results(run: Path) -> bool:
@@ -62,15 +68,19 @@ class Trainer:
     """Trains a model and keeps its run folder.
 
     The folder holds `config.json`, `log.csv` (a line each 20 steps), `scores.csv` (a line an
-    epoch), TensorBoard events if it is installed, `best.safetensors` and `last.safetensors`
-    (checkpoints), and `state.pt`, from which an interrupted run goes on.
+    epoch), `panels/` (a picture an epoch), TensorBoard events if it is installed,
+    `best.safetensors` and `last.safetensors` (checkpoints), and `state.pt`, from which an
+    interrupted run goes on.
+
+    The random numbers of a step depend on nothing but the seed, the step and the process, so that
+    a resumed run does what an unbroken one would have done.
 
     Args:
         config: the settings.
         run: the run folder; made if it is not there.
-        train: clips to learn from.
+        train: clips to learn from, this process's share.
         val: clips to choose the best checkpoint by.
-        device: where to train.
+        team: this one and those that train the same model with it.
         name: what the checkpoints are called.
         report: is told what a person should see, a line at a time.
     """
@@ -82,27 +92,39 @@ class Trainer:
         train: TrainingData,
         val: ClipDataset,
         *,
-        device: torch.device,
+        team: Team,
         name: str = "avseg",
         report: Callable[[str], None] = print,
     ) -> None:
         if tuple(train.classes) != tuple(val.classes):
             raise DataError("training and validation clips have different classes")
+        if config.optim.checkpointing and not config.optim.frozen_norm:
+            raise ConfigError("optim.checkpointing needs optim.frozen_norm")
+        if train.batches_per_epoch < config.optim.accumulate:
+            raise DataError(
+                f"{train.batches_per_epoch} batches an epoch are fewer than one step of "
+                f"{config.optim.accumulate}",
+                "lower it with --set optim.accumulate=1",
+            )
         torch.manual_seed(config.optim.seed)
-        self.config, self.run, self.device, self.name = config, run, device, name
+        self.config, self.run, self.team, self.name = config, run, team, name
         self.train, self.val = train, val
-        self.report = report
+        self.report = report if team.is_main else lambda _: None
         self.classes = tuple(train.classes)
-        self.model = build_qsd(config.model, len(self.classes) - 1).to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in its stubs
-        self.fixed = self._fixed_modules()
+        self.steps_per_epoch = train.batches_per_epoch // config.optim.accumulate
+        self.model = team.place(build_qsd(config.model, len(self.classes) - 1))
+        self.fixed = fixed_modules(self.model, config.optim)
         for module in self.fixed:
             module.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self._parameter_groups(), lr=config.optim.lr, fused=device.type in ("cpu", "cuda")
-        )
+        self.optimizer = build_optimizer(self.model, config.optim)
         self.average: WeightAverage | None = None
         self.restart_average()
+        if config.optim.checkpointing:
+            recompute_activations(self.model)
+        if config.optim.compile:
+            for part in (self.model.backbone, self.model.visual_encoder, self.model.pyramid):
+                part.compile()
+        self.network: nn.Module | None = None  # the model as it is called, once `fit` has begun
         self.progress = Progress()
 
     def restart_average(self) -> None:
@@ -110,50 +132,23 @@ class Trainer:
         decay = self.config.optim.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None
 
-    def _fixed_modules(self) -> list[nn.Module]:
-        """List what is not trained at all: its running statistics do not move either."""
-        optim, model = self.config.optim, self.model
-        fixed: list[nn.Module] = []
-        if optim.frozen_stages:
-            fixed += model.backbone.stages[: optim.frozen_stages]
-        if not optim.backbone_lr_factor:
-            fixed.append(model.backbone)
-        if not optim.audio_lr_factor:
-            fixed.append(model.audio_encoder)
-        return fixed
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Group parameters by learning rate and by whether they decay (matrices do)."""
-        optim = self.config.optim
-        factors = {
-            "backbone": optim.backbone_lr_factor,
-            "audio_encoder": optim.audio_lr_factor,
-        }
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for key, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                factor = factors.get(key.split(".")[0], 1.0)
-                groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
-        return [
-            {"params": parameters, "factor": factor, "weight_decay": optim.weight_decay * decays}
-            for (factor, decays), parameters in groups.items()
-        ]
-
     def fit(self) -> None:
         """Train to the last epoch, from wherever the run stands.
 
         Raises:
             AvsegError: if a loss or gradient is not finite; the last state saved stays as it was.
         """
-        self.run.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
-        (self.run / "config.json").write_text(text + "\n")
-        per_epoch = self.train.batches_per_epoch
-        with _Log(self.run, self.progress.step) as log:
+        main = self.team.is_main
+        if main:
+            text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
+            write_whole(self.run / "config.json", text + "\n")
+        with RunLog(self.run if main else None, self.progress.step) as log:
             try:
                 while self.progress.epoch < self.config.optim.epochs:
-                    self._train_epoch(per_epoch, log)
-                    self._validate(log)
+                    self._train_epoch(log)
+                    if main:
+                        self._validate(log)
+                    self.team.wait()
                     self.progress.epoch += 1
                     self.save_state()
             except KeyboardInterrupt:
@@ -161,63 +156,100 @@ class Trainer:
                 self.report(f"stopped at step {self.progress.step}; go on with --resume")
                 raise
 
-    def _train_epoch(self, per_epoch: int, log: "_Log") -> None:
-        optim = self.config.optim
-        skip = self.progress.step - self.progress.epoch * per_epoch
-        began, waited, clips = time.perf_counter(), 0.0, 0
-        asked = began
-        for batch in self.train.batches(self.progress.epoch, skip):
-            waited += time.perf_counter() - asked
-            factor = lr_factor(optim, self.progress.step, per_epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = optim.lr * group["factor"] * factor
-            terms = self._step(batch.to(self.device))
-            self.progress.step += 1
-            clips += len(batch.targets)
-            if self.progress.step % LOG_EVERY == 0:
-                elapsed = time.perf_counter() - began
+    def _train_epoch(self, log: RunLog) -> None:
+        optim, progress = self.config.optim, self.progress
+        done = progress.step - progress.epoch * self.steps_per_epoch
+        watch = _Watch()
+        batches = watch.follow(self.train.batches(progress.epoch, done * optim.accumulate))
+        for _ in range(done, self.steps_per_epoch):
+            taken = [next(batches) for _ in range(optim.accumulate)]
+            with unbroken():
+                terms = self.step(taken)
+            if progress.step % LOG_EVERY == 0:
+                means = mean_over_team(torch.stack(list(terms.values()))).tolist()
+                speed, waiting = watch.read()
                 values = {
-                    "step": self.progress.step,
-                    "epoch": self.progress.epoch,
-                    "lr": optim.lr * factor,
-                    "clips_per_s": clips / elapsed,
-                    "waiting": waited / elapsed,
+                    "step": progress.step,
+                    "epoch": progress.epoch,
+                    "lr": optim.lr * lr_factor(optim, progress.step - 1, self.steps_per_epoch),
+                    "clips_per_s": speed * self.team.count,
+                    "waiting": waiting,
                     **self._codebook_values(),
-                    **{key: value.item() for key, value in terms.items()},
+                    **dict(zip(terms, means, strict=True)),
                 }
-                log.steps(values)
+                log.write_step(values)
                 self.report(
-                    f"step {self.progress.step}/{per_epoch * optim.epochs}"
+                    f"step {progress.step}/{self.steps_per_epoch * optim.epochs}"
                     f" loss {values['loss']:.3f} {values['clips_per_s']:.1f} clips/s"
-                    f" waiting {values['waiting']:.0%}"
+                    f" waiting {waiting:.0%}"
                 )
-                began, waited, clips = time.perf_counter(), 0.0, 0
-            if self.progress.step % SAVE_EVERY == 0:
+            if progress.step % SAVE_EVERY == 0:
                 self.save_state()
-            asked = time.perf_counter()
 
-    def _step(self, batch: Batch) -> dict[str, torch.Tensor]:
-        self.model.train()
-        if self.config.optim.frozen_norm:
-            for module in self.model.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        for module in self.fixed:
-            module.eval()
-        cuda = self.device.type == "cuda"
-        with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
-            output = self.model(batch.frames, batch.log_mel, batch.valid, batch.present)
-        terms = qsd_losses(output, batch, self.config.loss)
-        loss = torch.stack(list(terms.values())).sum()
+    def step(self, batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
+        """Take one optimizer step.
+
+        Args:
+            batches: `optim.accumulate` of them; their gradients are averaged.
+
+        Returns:
+            The loss, its terms and the norm of the gradient before clipping, ``()`` each; means
+            over the batches of this process.
+
+        Raises:
+            AvsegError: if one of them is not finite; the weights stay as they were.
+        """
+        optim, progress = self.config.optim, self.progress
+        if self.network is None:
+            self.network = self.team.join(self.model)
+        self._prepare()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        if not torch.isfinite(loss + norm):
-            self._refuse_step({**terms, "the gradient": norm})
+        sums: dict[str, torch.Tensor] = {}
+        for number, waiting in enumerate(batches, start=1):
+            batch = waiting.to(self.team.device)
+            with nullcontext() if number == len(batches) else self._keep_gradients():
+                with self._autocast():
+                    output = self.network(batch.frames, batch.log_mel, batch.valid, batch.present)
+                terms = qsd_losses(output, batch, self.config.loss)
+                loss = torch.stack(list(terms.values())).sum()
+                (loss / len(batches)).backward()
+            for key, value in {"loss": loss, **terms}.items():
+                sums[key] = sums.get(key, 0) + value.detach() / len(batches)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)
+        values = {"loss": sums.pop("loss"), "gradient_norm": norm, **sums}
+        if not torch.isfinite(values["loss"] + norm):
+            self._refuse_step(values)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model)
-        return {"loss": loss.detach(), "gradient_norm": norm, **terms}
+        progress.step += 1
+        return values
+
+    def _prepare(self) -> None:
+        """Set modes, learning rates and random numbers for the next step."""
+        optim, step = self.config.optim, self.progress.step
+        self.model.train()
+        if optim.frozen_norm:
+            for module in self.model.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        for module in self.fixed:
+            module.eval()
+        factor = lr_factor(optim, step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = optim.lr * group["factor"] * factor
+        drawn = np.random.SeedSequence((optim.seed, step, self.team.rank)).generate_state(1)
+        torch.manual_seed(int(drawn[0]))
+
+    def _autocast(self) -> torch.autocast:
+        kind, precision = self.team.device.type, self.config.optim.precision
+        wanted = precision == "bf16" or (precision == "auto" and kind == "cuda")
+        return torch.autocast(kind, torch.bfloat16, enabled=wanted)
+
+    def _keep_gradients(self) -> AbstractContextManager[None]:
+        """Do not exchange gradients yet: more batches of this step follow."""
+        no_sync = getattr(self.network, "no_sync", None)
+        return nullcontext() if no_sync is None else no_sync()
 
     def _refuse_step(self, values: dict[str, torch.Tensor]) -> None:
         bad = [key for key, value in values.items() if not torch.isfinite(value)]
@@ -243,16 +275,17 @@ class Trainer:
         model = build_qsd(self.config.model, len(self.classes) - 1)
         state = self.average.state if self.average is not None else self.model.state_dict()
         model.load_state_dict(state)
-        return model.to(self.device).eval()
+        return model.to(self.team.device).eval()
 
     @staticmethod
     def score(scores: Scores) -> float:
         """Say how good a checkpoint is: binary J plus mIoU of the classes present."""
         return scores.tpavi.j + scores.avss.miou_present
 
-    def _validate(self, log: "_Log") -> None:
+    def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
-        scores = evaluate(Predictor.from_model(loaded, self.device), self.val)
+        predictor = Predictor.from_model(loaded, self.team.device)
+        scores = evaluate(predictor, self.val)
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
@@ -265,25 +298,35 @@ class Trainer:
             "miou_present": scores.avss.miou_present,
             **self._codebook_values(),
         }
-        log.scores(values)
+        log.write_panel(draw_panel(predictor, self.val), epoch, self.progress.step)
+        better = self.score(scores) > self.progress.best
+        for name in ("last", "best") if better else ("last",):
+            path = self.run / f"{name}.safetensors"
+            save_checkpoint(
+                path,
+                loaded.model,
+                self.config.model,
+                self.classes,
+                name=self.name,
+                settings=self.config,
+            )
+        self.progress.best = max(self.progress.best, self.score(scores))
+        # Last, so that an epoch that is interrupted before is not written twice.
+        log.write_scores(values)
         self.report(
             f"epoch {epoch}: J {scores.tpavi.j:.3f}, "
             f"mIoU of present classes {scores.avss.miou_present:.3f}"
         )
-        better = self.score(scores) > self.progress.best
-        for name in ("last", "best") if better else ("last",):
-            path = self.run / f"{name}.safetensors"
-            save_checkpoint(path, loaded.model, self.config.model, self.classes, name=self.name)
-        self.progress.best = max(self.progress.best, self.score(scores))
 
     def save_state(self) -> None:
-        """Save all that `resume` needs, under a temporary name first."""
+        """Save all that `resume` needs, under a temporary name first; the main process does."""
+        if not self.team.is_main:
+            return
         state = {
             "progress": vars(self.progress),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "random": torch.get_rng_state(),
         }
         part = self.run / f".{STATE}.part"
         torch.save(state, part)
@@ -301,15 +344,16 @@ class Trainer:
                 f"no state to resume in {self.run}", "leave --resume out to begin anew"
             )
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            state = torch.load(path, map_location=self.team.device, weights_only=True)
         except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
             raise WeightsError(f"{path} is damaged", "--force begins anew") from error
         progress = Progress(**state["progress"])
-        done = progress.step - progress.epoch * self.train.batches_per_epoch
-        if not 0 <= done <= self.train.batches_per_epoch:
+        done = progress.step - progress.epoch * self.steps_per_epoch
+        if not 0 <= done <= self.steps_per_epoch:
             raise AvsegError(
                 f"{path} belongs to a run with epochs of another length",
-                "resume with the same data, data.batch_size and data.clips_per_epoch",
+                "resume with the same data, data.batch_size, data.clips_per_epoch, "
+                "optim.accumulate and number of processes",
             )
         try:
             self.model.load_state_dict(state["model"])
@@ -321,61 +365,31 @@ class Trainer:
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
         self.progress = progress
-        torch.set_rng_state(state["random"].cpu())
 
 
-class _Log:
-    """CSV files and, if it is installed, TensorBoard.
+class _Watch:
+    """Measures how fast clips come, and which share of the time goes into waiting for them."""
 
-    Args:
-        run: the run folder.
-        step: where the run stands. What is logged of later steps is dropped: a run that was killed
-            had not saved them, and takes them again.
-    """
+    def __init__(self) -> None:
+        self._start()
 
-    def __init__(self, run: Path, step: int) -> None:
-        self.run, self.step = run, step
-        self.board: Any = None
+    def _start(self) -> None:
+        self.began, self.waited, self.clips = time.perf_counter(), 0.0, 0
 
-    def __enter__(self) -> "_Log":
-        self._drop_later("log.csv")
-        self._drop_later("scores.csv")
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return self
-        self.board = SummaryWriter(str(self.run / "tensorboard"), purge_step=self.step + 1)
-        return self
+    def follow(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Pass batches on."""
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.waited += time.perf_counter() - asked
+            self.clips += len(batch.targets)
+            yield batch
 
-    def __exit__(self, *_: object) -> None:
-        if self.board is not None:
-            self.board.close()
-
-    def steps(self, values: dict[str, Any]) -> None:
-        self._write("log.csv", values, "train")
-
-    def scores(self, values: dict[str, Any]) -> None:
-        self._write("scores.csv", values, "val")
-
-    def _drop_later(self, name: str) -> None:
-        path = self.run / name
-        if not path.exists():
-            return
-        with path.open(newline="") as file:
-            header, *rows = csv.reader(file)
-        column = header.index("step")
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *(r for r in rows if int(r[column]) <= self.step)])
-
-    def _write(self, name: str, values: dict[str, Any], group: str) -> None:
-        path = self.run / name
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(values)
-            writer.writerow(values.values())
-        if self.board is not None:
-            for key, value in values.items():
-                if key not in ("step", "epoch") and value is not None:
-                    self.board.add_scalar(f"{group}/{key}", value, values["step"])
+    def read(self) -> tuple[float, float]:
+        """Give clips a second and the share of waiting since this was last asked."""
+        elapsed = time.perf_counter() - self.began
+        values = self.clips / elapsed, self.waited / elapsed
+        self._start()
+        return values

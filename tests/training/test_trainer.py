@@ -1,4 +1,5 @@
 import csv
+import itertools
 import json
 import re
 
@@ -10,8 +11,9 @@ import avsegcli.training.trainer
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import load_config
 from avsegcli.datasets.clip import Clip
-from avsegcli.errors import AvsegError, DataError, WeightsError
+from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.training.data import StoredData
+from avsegcli.training.team import Team
 from avsegcli.training.trainer import Trainer
 
 TINY = [
@@ -94,19 +96,24 @@ def raises(error):
     return happen
 
 
-def make_trainer(run, *settings, disturb=None, val=None, said=None):
-    """A trainer of a tiny model on six clips; `disturb` is (number of good batches, what then)."""
+def make_trainer(run, *settings, clips=STEPS * 2, disturb=None, val=None, said=None):
+    """A trainer of a tiny model; `disturb` is (number of good batches, what then)."""
     config = load_config("lite", overrides=[*TINY, *settings])
-    train = StoredData(Clips(STEPS * 2), config.data, config.optim.seed)
+    train = StoredData(Clips(clips), config.data, config.optim.seed)
     return Trainer(
         config,
         run,
         train if disturb is None else Disturbed(train, *disturb),
         Clips(2) if val is None else val,
-        device=torch.device("cpu"),
+        team=Team(torch.device("cpu")),
         name="tiny",
         report=lambda line: said.append(line) if said is not None else None,
     )
+
+
+def take(trainer):
+    """The batches of the first step."""
+    return list(itertools.islice(trainer.train.batches(0), trainer.config.optim.accumulate))
 
 
 def rows(path):
@@ -143,6 +150,7 @@ def unbroken(tmp_path_factory):
 
 def test_a_run_folder_holds_what_is_promised(unbroken):
     assert {path.name for path in unbroken.iterdir()} - {"tensorboard"} == {
+        "panels",
         "config.json",
         "log.csv",
         "scores.csv",
@@ -210,13 +218,14 @@ def test_a_killed_run_goes_on_from_its_last_saved_step_and_logs_no_step_twice(
     assert learned(tmp_path) == learned(unbroken)
 
 
-def test_ctrl_c_in_the_last_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_path):
+@pytest.mark.parametrize("clips", [3, 5])  # for the first picture; to score the second time
+def test_ctrl_c_in_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_path, clips):
     class Interrupting(Clips):
         asked = 0
 
         def __getitem__(self, index):
             self.asked += 1
-            if self.asked > self.number:  # the second validation
+            if self.asked == clips:
                 raise KeyboardInterrupt
             return super().__getitem__(index)
 
@@ -226,6 +235,111 @@ def test_ctrl_c_in_the_last_validation_loses_neither_scores_nor_checkpoint(unbro
     resumed.resume()
     resumed.fit()
     assert learned(tmp_path) == learned(unbroken)
+
+
+@pytest.mark.parametrize("settings", [("optim.accumulate=2",), ("model.dropout=0.5",)])
+def test_resuming_in_the_middle_of_an_epoch_leaves_no_trace(tmp_path, settings):
+    """Also where a step takes several batches, and where it draws random numbers."""
+    make_trainer(tmp_path / "unbroken", *settings, clips=8).fit()
+    disturb = (3, raises(KeyboardInterrupt))
+    broken = make_trainer(tmp_path / "run", *settings, clips=8, disturb=disturb)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit()
+    assert 0 < broken.progress.step < broken.steps_per_epoch
+    torch.manual_seed(12345)
+    resumed = make_trainer(tmp_path / "run", *settings, clips=8)
+    resumed.resume()
+    torch.rand(7)  # whatever else has been drawn
+    resumed.fit()
+    assert learned(tmp_path / "run") == learned(tmp_path / "unbroken")
+
+
+def gradients(trainer):
+    return {
+        key: parameter.grad
+        for key, parameter in trainer.model.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+STEADY = (  # nothing depends on which clips are in one batch
+    "model.codebook_warmup=[0, 0]",
+    "model.recombination=false",
+    "optim.frozen_norm=true",
+    "optim.audio_lr_factor=0",
+    "optim.clip_norm=1e9",
+)
+
+
+def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path):
+    norms = {}
+    for size, accumulate in ((4, 1), (2, 2)):
+        settings = f"data.batch_size={size}", f"optim.accumulate={accumulate}"
+        off = "model.quantization=false", "model.calibration=false"
+        trainer = make_trainer(tmp_path, *STEADY, *off, *settings)
+        assert trainer.steps_per_epoch == 1
+        values = trainer.step(take(trainer))
+        norms[accumulate] = values["gradient_norm"].item(), values["loss"].item()
+    assert norms[2] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_more_batches_a_step_than_an_epoch_has_are_refused(tmp_path):
+    with pytest.raises(DataError, match="3 batches an epoch are fewer than one step of 4"):
+        make_trainer(tmp_path, "optim.accumulate=4")
+
+
+def test_recomputed_activations_give_the_same_gradients(tmp_path):
+    found = []
+    for on in ("false", "true"):
+        settings = f"optim.checkpointing={on}", "optim.frozen_norm=true", "model.dropout=0.1"
+        trainer = make_trainer(tmp_path, *settings)
+        trainer.step(take(trainer))
+        found.append(gradients(trainer))
+    assert found[0].keys() == found[1].keys()
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, msg=key)
+
+
+def test_recomputing_would_move_statistics_twice_so_they_must_be_fixed(tmp_path):
+    with pytest.raises(ConfigError, match=r"optim\.checkpointing needs optim\.frozen_norm"):
+        make_trainer(tmp_path, "optim.checkpointing=true", "optim.frozen_norm=false")
+
+
+def test_bf16_steps_are_finite_and_near_those_of_fp32(tmp_path):
+    losses = []
+    for precision in ("fp32", "bf16"):
+        trainer = make_trainer(tmp_path, f"optim.precision={precision}")
+        losses.append(trainer.step(take(trainer))["loss"].item())
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_compiled_parts_are_called_and_checkpoints_keep_their_names(tmp_path, monkeypatch):
+    seen = []
+
+    def compile_nothing(module, *_):
+        seen.append(type(module).__name__)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_nothing)
+    make_trainer(tmp_path, "optim.compile=true")
+    assert seen == ["EfficientNetLite0", "PlainEncoder", "FeaturePyramid"]
+
+
+def test_each_epoch_is_shown_as_a_picture(unbroken):
+    import cv2
+
+    paths = sorted((unbroken / "panels").iterdir())
+    assert [path.name for path in paths] == ["epoch_001.png", "epoch_002.png"]
+    assert cv2.imread(str(paths[0])) is not None
+
+
+def test_a_checkpoint_says_how_it_was_trained(unbroken):
+    from safetensors import safe_open
+
+    with safe_open(unbroken / "best.safetensors", framework="pt") as file:
+        settings = json.loads(file.metadata()["avseg"])["training"]
+    assert settings["optim"]["epochs"] == 2
+    assert settings["data"]["size"] == 32
 
 
 def test_a_finished_run_has_nothing_left_to_do(unbroken, tmp_path):

@@ -1,0 +1,85 @@
+"""What a run keeps of its steps and epochs: CSV files and, if it is installed, TensorBoard."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avsegcli.whole_file import write_whole
+
+STEPS, SCORES, PANELS, BOARD = "log.csv", "scores.csv", "panels", "tensorboard"
+
+
+class RunLog:
+    """Writes to a run folder, or nowhere.
+
+    Args:
+        run: the run folder; None: nothing is kept, as in all processes but the main one.
+        step: where the run stands. What is logged of later steps is dropped: a run that was killed
+            had not saved them, and takes them again.
+    """
+
+    def __init__(self, run: Path | None, step: int) -> None:
+        self.run, self.step = run, step
+        self.board: Any = None
+
+    def __enter__(self) -> "RunLog":
+        if self.run is None:
+            return self
+        for name in (STEPS, SCORES):
+            _drop_later(self.run / name, self.step)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return self
+        self.board = SummaryWriter(str(self.run / BOARD), purge_step=self.step + 1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def write_step(self, values: dict[str, Any]) -> None:
+        """Keep what a training step was like; `values` holds "step"."""
+        self._write(STEPS, values, "train")
+
+    def write_scores(self, values: dict[str, Any]) -> None:
+        """Keep what an epoch was like; `values` holds "step" and "epoch"."""
+        self._write(SCORES, values, "val")
+
+    def write_panel(self, picture: NDArray[np.uint8], epoch: int, step: int) -> None:
+        """Keep a picture ``(H, W, 3)``, RGB, as ``panels/epoch_<number>.png``."""
+        if self.run is None:
+            return
+        _, coded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+        write_whole(self.run / PANELS / f"epoch_{epoch:03d}.png", coded.tobytes())
+        if self.board is not None:
+            self.board.add_image("val/panel", picture, step, dataformats="HWC")
+
+    def _write(self, name: str, values: dict[str, Any], group: str) -> None:
+        if self.run is None:
+            return
+        path = self.run / name
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(values)
+            writer.writerow(values.values())
+        if self.board is not None:
+            for key, value in values.items():
+                if key not in ("step", "epoch") and value is not None:
+                    self.board.add_scalar(f"{group}/{key}", value, values["step"])
+
+
+def _drop_later(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    column = header.index("step")
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *(row for row in rows if int(row[column]) <= step)])

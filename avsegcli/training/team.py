@@ -1,0 +1,101 @@
+"""One process or several, on one device each: who one is, and what they do together.
+
+Several are started by ``accelerate launch`` or ``torchrun`` and joined by Hugging Face's
+accelerate; one alone needs nothing but torch.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from avsegcli.errors import ConfigError
+from avsegcli.model.qsd import QSD
+from avsegcli.predictor import choose_device
+
+LONGEST_WAIT = timedelta(hours=6)  # for the main process, while it validates
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that train one model; each sees its share of every batch."""
+
+    device: torch.device  # of this one
+    rank: int = 0
+    count: int = 1
+    accelerator: Any = None  # accelerate.Accelerator; None: this process is alone
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process validates, saves and reports."""
+        return self.rank == 0
+
+    def place(self, model: QSD) -> QSD:
+        """Move a model to the device, and let batch norms see the batches of all processes."""
+        if self.count > 1 and self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model.to(self.device)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in its stubs
+        return model
+
+    def join(self, model: nn.Module) -> nn.Module:
+        """Return the model as it is to be called: gradients become the mean of all processes."""
+        return model if self.accelerator is None else self.accelerator.prepare_model(model)
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+    def leave(self) -> None:
+        """Say goodbye to the other processes; nothing can be done together afterwards."""
+        if self.accelerator is not None:
+            self.accelerator.end_training()
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+
+def join_team(device: str = "auto") -> Team:
+    """Find the other processes, if this one was started as one of several.
+
+    Args:
+        device: auto, cpu, cuda or mps; of several processes each takes a GPU of its own.
+
+    Raises:
+        ConfigError: if there are others, but accelerate is not installed, or no such device.
+    """
+    chosen = choose_device(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return Team(chosen)
+    try:
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+    except ImportError as error:
+        raise ConfigError(
+            "several processes need the package accelerate", "pip install 'avseg[train]'"
+        ) from error
+    accelerator = Accelerator(
+        cpu=chosen.type == "cpu",
+        mixed_precision="no",  # the precision is a setting of ours
+        kwargs_handlers=[
+            # A batch without any object does not reach the heads for masks and boxes.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+        ],
+    )
+    return Team(
+        accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator
+    )
+
+
+def mean_over_team(value: Tensor) -> Tensor:
+    """Compute the mean of a tensor over all processes, without a gradient."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value.detach()
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()

@@ -1,0 +1,120 @@
+"""Two processes on the CPU train like one that sees both their batches."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avsegcli.cli import main
+from avsegcli.datasets.fake import write_fake
+from avsegcli.errors import ConfigError
+from avsegcli.training import trainer
+from avsegcli.training.team import join_team
+
+# Batch norms would see one process's clips only: they are synchronised on GPUs alone. So none
+# learns here; dropout is off.
+TINY = """
+[model]
+hidden_dim = 16
+num_heads = 2
+ffn_dim = 16
+encoder_layers = 1
+decomposition_layers = 1
+decoder_layers = 2
+pyramid_dim = 16
+codebook_size = 8
+codebook_warmup = [0, 0]
+recombination = false
+
+[data]
+size = 64
+workers = 0
+
+[optim]
+epochs = 1
+warmup_steps = 0
+audio_lr_factor = 0.0
+frozen_stages = 0
+"""
+PROGRAM = """
+import sys
+from avsegcli.cli import main
+from avsegcli.training import trainer
+
+trainer.LOG_EVERY = 1
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of a run of one process with batches of two, and of two with batches of one."""
+    pytest.importorskip("accelerate")
+    root = tmp_path_factory.mktemp("processes")
+    write_fake(root, "ms3", clips=6, splits=("train", "val"))
+    (root / "tiny.toml").write_text(TINY)
+
+    def arguments(name, batch_size):
+        options = ["--config", str(root / "tiny.toml"), "--out", str(root / name)]
+        options += ["--set", f"data.batch_size={batch_size}", "--device", "cpu"]
+        return ["train", "--dataset", "ms3", "--data-root", str(root), *options]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "LOG_EVERY", 1)
+        assert main(arguments("one", 2)) == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments("two", 1)],
+            env=os.environ | several | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+    assert "training on 2 x cpu: 3 batches of 1 clips an epoch" in said[0]
+    assert "training on" not in said[1]
+    return root / "one", root / "two"
+
+
+def test_two_processes_log_the_losses_of_one_with_the_doubled_batch(runs):
+    one, two = (rows(run / "log.csv") for run in runs)
+    assert [row["step"] for row in two] == ["1", "2", "3"]
+    for expected, row in zip(one, two, strict=True):
+        for key in expected:
+            if key.startswith("loss") or key in ("gradient_norm", "codebook_usage"):
+                assert float(row[key]) == pytest.approx(float(expected[key]), rel=2e-3, abs=1e-5)
+
+
+def test_two_processes_end_with_the_weights_of_one(runs):
+    one, two = (load_file(run / "last.safetensors") for run in runs)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-2, atol=1e-3, msg=key)
+
+
+def test_the_main_process_alone_validates_and_saves(runs):
+    assert len(rows(runs[1] / "scores.csv")) == 1
+    assert (runs[1] / "state.pt").exists()
+
+
+def test_several_processes_without_accelerate_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ConfigError, match="need the package accelerate"):
+        join_team("cpu")
