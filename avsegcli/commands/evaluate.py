@@ -23,6 +23,7 @@ class ConventionChoice(StrEnum):
 
     ALIGNED = "aligned"
     AVSBENCH = "avsbench"
+    STORED = "stored"
 
 
 class GroupChoice(StrEnum):
@@ -65,8 +66,8 @@ def evaluate(
     convention: Annotated[
         ConventionChoice,
         typer.Option(
-            help="Frame t is heard from second t on (aligned), or from 0.96 t s on, as AVSBench's "
-            "own log-mel files (avsbench)."
+            help="Frame t is heard from second t on (aligned), from 0.96 t s on, as AVSBench's own "
+            "log-mel files (avsbench), or is read from these files (stored)."
         ),
     ] = ConventionChoice.ALIGNED,
     listen: Annotated[

@@ -20,6 +20,10 @@ BACKGROUND = "background"
 BINARY = (BACKGROUND, "object")
 
 
+class UnknownColourError(DataError):
+    """A label picture has a colour that is of no class."""
+
+
 class AvsBench:
     """The clips of one split, read when they are asked for.
 
@@ -83,7 +87,14 @@ class AvsBench:
         else:
             waveform = np.zeros(len(frames) * SAMPLE_RATE, np.float32)
         annotated = np.array([path is not None for path in files.masks])
-        return Clip(files.name, frames, waveform, labels, annotated, visible, heard)
+        log_mel = self._layout.locate_log_mel(self.root, self._rows[index])
+        if log_mel is not None and not log_mel.exists():
+            log_mel = None
+        return Clip(files.name, frames, waveform, labels, annotated, visible, heard, log_mel)
+
+    def has_sound(self, index: int) -> bool:
+        """Whether a clip has a sound file."""
+        return self._layout.locate_sound(self.root, self._rows[index]).exists()
 
     def _read_mask(self, path: Path) -> NDArray[np.uint8]:
         if not self._coloured:
@@ -91,7 +102,7 @@ class AvsBench:
         try:
             return colours_to_labels(read_picture(path), len(self.classes) - 1)
         except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
+            raise UnknownColourError(f"{path}: {error}") from error
 
     def _read_heard(self, path: Path, num_frames: int) -> NDArray[np.bool_] | None:
         """Read the classes heard in each second, ``(T, L + 1)``."""

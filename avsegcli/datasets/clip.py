@@ -1,5 +1,6 @@
 """What every data set of avseg is made of: one clip, its frames, its sound and its truth."""
 
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ class Clip(NamedTuple):
     annotated: NDArray[np.bool_]  # (T,), frames that have a label
     visible: NDArray[np.uint8] | None  # (T, H, W), every visible object, sounding or not
     heard: NDArray[np.bool_] | None  # (T, L + 1), classes heard in second t, off screen too
+    log_mel_file: Path | None = None  # examples that the data set carries itself
 
 
 class ClipDataset(Protocol):

@@ -22,6 +22,7 @@ from avsegcli.datasets.avsbench_files import LAYOUTS, Row, Subset, avss_files
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.compose import Composer, clip_name
+from avsegcli.datasets.files import read_waveform
 from avsegcli.datasets.indexed_png import encode_indexed_png
 from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.palette import labels_to_colours
@@ -142,7 +143,7 @@ def _write_clip(subset: Subset, folder: Path, row: Row, clip: Clip) -> None:
     if log_mel is not None:
         import torch
 
-        examples = clip_log_mel(clip.waveform, len(clip.frames), "avsbench")
+        examples = clip_log_mel(read_waveform(sound), len(clip.frames), "avsbench")
         _write(log_mel, pickle.dumps(torch.from_numpy(examples)[:, None]))
 
 

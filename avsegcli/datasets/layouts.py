@@ -45,14 +45,22 @@ def find_root(dataset: str, data_root: Path | None = None) -> Path:
         ConfigError: if neither is said.
         DataError: if there is no such folder.
     """
+    root = name_root(data_root, f"'{dataset}' needs AVSBench")
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder", HANDED_OUT)
+    return root
+
+
+def name_root(data_root: Path | None = None, reason: str = "AVSBench's place is not known") -> Path:
+    """Name AVSBench's root, whether it is there or not.
+
+    Raises:
+        ConfigError: if neither `data_root` nor AVSEG_DATA says it; begins with the reason.
+    """
     named = os.environ.get(ROOT_VARIABLE)
     root = Path(named) if data_root is None and named else data_root
     if root is None:
-        raise ConfigError(
-            f"'{dataset}' needs AVSBench: say where with --data-root or {ROOT_VARIABLE}", HANDED_OUT
-        )
-    if not root.is_dir():
-        raise DataError(f"{root} is no folder", HANDED_OUT)
+        raise ConfigError(f"{reason}: say where with --data-root or {ROOT_VARIABLE}", HANDED_OUT)
     return root
 
 

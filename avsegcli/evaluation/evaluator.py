@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
-from avsegcli.datasets.transforms import Convention, clip_log_mel
+from avsegcli.datasets.transforms import Convention, log_mel_of
 from avsegcli.errors import DataError
 from avsegcli.evaluation.classes import ClassMap, match_classes
 from avsegcli.evaluation.gallery import Gallery
@@ -195,7 +195,7 @@ def _predict(
 ) -> ClipPrediction:
     if isinstance(predictor, StoredMasks):
         return predictor.predict(clip, size, threshold)
-    log_mel = clip_log_mel(clip.waveform, len(clip.frames), convention)
+    log_mel = log_mel_of(clip, convention)
     return predict_clip(predictor, clip.frames, log_mel, size=size, threshold=threshold)
 
 
