@@ -52,7 +52,8 @@ say '## Decomposed semantics' \
     'The paper’s Figure 6. Sounds of two classes are mixed, with the picture of the first. A source counts as
 found if its class is among the two whose clips lie nearest; the clips in a mixture are left out of
 these. "distance to sources / to others" is 1 if a mixture lies no nearer to its sources than to
-anything else.'
+anything else. In the map a dot is a sound alone, a mixture is two triangles: before decomposition
+they meet at one place, after it each stands where the token is that says its class.'
 show tsne avseg tsne --mixtures "${MIXTURES:-60}"
 
 say '## What each codeword hears' \

@@ -5,7 +5,7 @@ decomposes the mixture, some token of it lies where the tokens of the one class 
 other token where those of the other class lie; before decomposition there is one vector only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -87,12 +87,11 @@ def study_mixtures(
     """
     require_decomposition(predictor)
     shared = match_classes(predictor.classes, dataset.classes)
-    alone: dict[str, list[Clip]] = {}
-    for index in range(len(dataset)):
-        clip = dataset[index]
-        heard = {index for second in heard_classes(clip) for index in second}
-        if len(heard) == 1 and (place := int(shared.of_data[heard.pop()])) < len(shared.names):
-            alone.setdefault(shared.names[place], []).append(clip)
+    alone: dict[str, list[int]] = {}  # class to the places of its clips in the data set
+    for place in range(len(dataset)):
+        heard = {index for second in heard_classes(dataset[place]) for index in second}
+        if len(heard) == 1 and (index := int(shared.of_data[heard.pop()])) < len(shared.names):
+            alone.setdefault(shared.names[index], []).append(place)
     wanted = [name for name in shared.names if name in (alone if classes is None else classes)]
     kept = [name for name in wanted if len(alone.get(name, ())) >= LEAST_CLIPS]
     if len(kept) < 3:
@@ -105,17 +104,27 @@ def study_mixtures(
 
     def ask(clip: Clip, clips: tuple[str, ...], names: tuple[str, ...]) -> Heard:
         nonlocal done
-        heard = _summarise(audio_semantics(predictor, clip), clip, clips, names, predictor.classes)
+        columns = [
+            int(np.flatnonzero(shared.of_model == shared.names.index(name))[0]) - 1
+            for name in names
+        ]
+        heard = _summarise(audio_semantics(predictor, clip), clip, clips, names, columns)
         done += 1
         if progress is not None:
             progress(done, total)
         return heard
 
-    singles = [ask(clip, (clip.name,), (name,)) for name in kept for clip in alone[name]]
-    mixtures = [
-        ask(_mixed(first, second), (first.name, second.name), names)
-        for names, first, second in pairs
-    ]
+    def alone_ones() -> Iterator[Heard]:
+        for name in kept:
+            for clip in map(dataset.__getitem__, alone[name]):
+                yield ask(clip, (clip.name,), (name,))
+
+    def mixed_ones() -> Iterator[Heard]:
+        for names, *places in pairs:
+            first, second = map(dataset.__getitem__, places)
+            yield ask(_mixed(first, second), (first.name, second.name), names)
+
+    singles, mixtures = [*alone_ones()], [*mixed_ones()]
     return MixtureStudy(
         classes=tuple(kept),
         singles=singles,
@@ -126,9 +135,9 @@ def study_mixtures(
 
 
 def _pairs(
-    alone: dict[str, list[Clip]], number: int, seed: int
-) -> list[tuple[tuple[str, str], Clip, Clip]]:
-    """Choose pairs of clips of two classes, each pair of classes about equally often."""
+    alone: dict[str, list[int]], number: int, seed: int
+) -> list[tuple[tuple[str, str], int, int]]:
+    """Choose pairs of clips, by their places; each pair of classes about equally often."""
     rng = np.random.default_rng(seed)
     kinds = list(combinations(alone, 2))
     pairs = []
@@ -157,11 +166,10 @@ def _summarise(
     clip: Clip,
     clips: tuple[str, ...],
     names: tuple[str, ...],
-    classes: tuple[str, ...],
+    columns: list[int],
 ) -> Heard:
+    """Keep what is compared; `columns` are the places of the names among the model's classes."""
     sounds = [bool(heard) for heard in heard_classes(clip)] if len(names) == 1 else slice(None)
-    # Column L of the classes without background; every name is one of the model's.
-    columns = [classes.index(name) - 1 for name in names]
     best = semantics.token_probs[:, columns].argmax(axis=0)
     return Heard(
         clips=clips,
@@ -205,7 +213,7 @@ class Map:
 
     places: NDArray[np.float32]  # (P, 2)
     classes: list[str]  # of each point
-    mixed: NDArray[np.bool_]  # (P,)
+    part: NDArray[np.intp]  # (P,), 0: a sound alone; 1, 2: first, second class of a mixture
 
 
 def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
@@ -226,13 +234,15 @@ def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
     except ImportError as error:
         raise AvsegError("t-SNE needs scikit-learn", "pip install 'avseg[figures]'") from error
     heard = [*study.singles, *study.mixtures]
-    vectors = np.concatenate(
-        [h.said if tokens else np.repeat(h.without, len(h.classes), axis=0) for h in heard]
-    )
+    vectors = np.concatenate([h.said if tokens else h.without for h in heard])
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     places = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    if not tokens:
+        places = places.repeat([len(h.classes) for h in heard], axis=0)
     return Map(
         places=places,
         classes=[name for h in heard for name in h.classes],
-        mixed=np.array([len(h.classes) > 1 for h in heard for _ in h.classes]),
+        part=np.array(
+            [n if len(h.classes) > 1 else 0 for h in heard for n, _ in enumerate(h.classes, 1)]
+        ),
     )

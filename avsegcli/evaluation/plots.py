@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DPI = 150
 FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
+PARTS = ("o", 5, 4)  # markers of a sound alone, of the first and of the second in a mixture
 CLEAN_STEP_DB = 5.0  # from the highest ratio to where the sound as it is stands on the axis
 
 
@@ -110,16 +111,15 @@ def draw_mixtures(study: MixtureStudy, seed: int = 0) -> "Figure":
         nearness = study.within if tokens else study.without
         for number, name in enumerate(study.classes):
             of_class = np.array([other == name for other in shown.classes])
-            for mixed, marker in ((False, "o"), (True, 5 if number % 2 else 4)):
-                points = shown.places[of_class & (shown.mixed == mixed)]
+            for part, marker in enumerate(PARTS):
                 axes.scatter(
-                    *points.T,
+                    *shown.places[of_class & (shown.part == part)].T,
                     marker=marker,
                     s=42,
                     color=f"C{number % 10}",
-                    alpha=0.9 if mixed else 0.6,
+                    alpha=0.9 if part else 0.6,
                     linewidths=0,
-                    label=name if not mixed else f"{name}, mixed",
+                    label=None if part else name,
                 )
         axes.set_xticks([])
         axes.set_yticks([])

@@ -54,9 +54,11 @@ def test_sounds_of_one_class_are_mixed_in_pairs(untrained, single_clips):
     assert 0 <= study.within.hits <= 1
     shown = embed(study, tokens=True)
     assert shown.places.shape == (len(study.singles) + 12, 2)
-    assert shown.mixed.sum() == 12
+    assert np.bincount(shown.part).tolist() == [len(study.singles), 6, 6]
     before = embed(study, tokens=False)
     assert before.classes == shown.classes
+    first, second = (before.places[before.part == part] for part in (1, 2))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_both_sounds_of_a_mixture_have_one_level(single_clips):
