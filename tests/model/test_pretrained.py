@@ -1,5 +1,8 @@
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from avsegcli.errors import WeightsError
@@ -42,6 +45,106 @@ def test_a_classifier_of_transformers_gives_its_weights(family, suffix, tmp_path
     for key, value in ours.items():
         if not key.startswith("hidden_states_norms."):  # of the backbone alone
             assert torch.equal(value, theirs[prefix + key]), key
+
+
+def torchvision_resnet(state, frames):
+    """Run torchvision's ResNet with one bottleneck a stage, written out, on its own names."""
+
+    def norm(x, name):
+        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        return F.batch_norm(x, mean, var, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    x = norm(F.conv2d(frames, state["conv1.weight"], stride=2, padding=3), "bn1").relu()
+    x = F.max_pool2d(x, 3, 2, 1)
+    levels = []
+    for stage in range(1, 5):
+        name, stride = f"layer{stage}.0", 1 if stage == 1 else 2
+        y = norm(F.conv2d(x, state[f"{name}.conv1.weight"]), f"{name}.bn1").relu()
+        y = F.conv2d(y, state[f"{name}.conv2.weight"], stride=stride, padding=1)
+        y = norm(y, f"{name}.bn2").relu()
+        y = norm(F.conv2d(y, state[f"{name}.conv3.weight"]), f"{name}.bn3")
+        if f"{name}.downsample.0.weight" in state:
+            x = F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=stride)
+            x = norm(x, f"{name}.downsample.1")
+        x = (x + y).relu()
+        levels.append(x)
+    return levels
+
+
+def test_a_resnet_of_torchvision_gives_the_same_features(tmp_path):
+    pytest.importorskip("transformers")
+    widths, state = [8, 16, 32, 64], {}
+
+    def layer(conv, bn, outputs, inputs, kernel=1):
+        state[f"{conv}.weight"] = torch.randn(outputs, inputs, kernel, kernel) / kernel
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{bn}.{name}"] = torch.rand(outputs) + 0.5
+        state[f"{bn}.num_batches_tracked"] = torch.tensor(7)
+
+    layer("conv1", "bn1", 8, 3, 7)
+    for stage, (inputs, width) in enumerate(zip([8, *widths], widths, strict=False), start=1):
+        name = f"layer{stage}.0"
+        layer(f"{name}.conv1", f"{name}.bn1", width // 4, inputs)
+        layer(f"{name}.conv2", f"{name}.bn2", width // 4, width // 4, 3)
+        layer(f"{name}.conv3", f"{name}.bn3", width, width // 4)
+        if stage > 1:
+            layer(f"{name}.downsample.0", f"{name}.downsample.1", width, inputs)
+    state |= {"fc.weight": torch.zeros(1000, 64), "fc.bias": torch.zeros(1000)}
+    torch.save(state, tmp_path / "resnet.pth")
+    backbone = TransformersBackbone("ResNet", **FAMILIES["ResNet"]).eval()
+    load_backbone_weights(backbone, tmp_path / "resnet.pth")
+    frames = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(backbone(frames), torchvision_resnet(state, frames), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+SWIN_NAMES = {  # of transformers: of Swin's own repository, of torchvision
+    "embeddings.patch_embeddings.projection": ("patch_embed.proj", "features.0.0"),
+    "embeddings.norm": ("patch_embed.norm", "features.0.2"),
+    "layernorm_before": ("norm1", "norm1"),
+    "layernorm_after": ("norm2", "norm2"),
+    "mlp.fc1": ("mlp.fc1", "mlp.0"),
+    "mlp.fc2": ("mlp.fc2", "mlp.3"),
+    "attention.o_proj": ("attn.proj", "attn.proj"),
+    "attention.relative_position_bias.": ("attn.", "attn."),
+}
+
+
+def other_swin_name(key, source):
+    """Call a weight of transformers' Swin with one block a stage as others do."""
+    for name, others in SWIN_NAMES.items():
+        key = key.replace(name, others[source])
+    stage = re.match(r"encoder\.layers\.(\d)\.", key)
+    if stage is None:
+        return key
+    rest, number = key[stage.end() :], int(stage[1])
+    if source == 0:
+        return f"layers.{number}.{rest}"
+    rest = rest.replace("blocks.", "").replace("downsample.", "")
+    return f"features.{2 * number + (1 if 'blocks' in key else 2)}.{rest}"
+
+
+@pytest.mark.parametrize("source", [0, 1])
+def test_a_swin_of_other_sources_gives_its_weights(source, tmp_path):
+    pytest.importorskip("transformers")
+    backbone = TransformersBackbone("Swin", **FAMILIES["Swin"])
+    expected = {key: torch.randn_like(v) for key, v in backbone.network.state_dict().items()}
+    state = {"norm.weight": torch.zeros(64), "head.weight": torch.zeros(10, 64)}
+    for key, value in expected.items():
+        if key.startswith("hidden_states_norms.") or re.search(r"\.[kv]_proj\.", key):
+            continue
+        name = other_swin_name(key.removeprefix("swin."), source)
+        if ".q_proj." in key:  # theirs lie above each other
+            parts = [expected[key.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            name, value = name.replace("attention.q_proj", "attn.qkv"), torch.cat(parts)
+        state[name] = value
+    state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(3)
+    torch.save([{"model": state}, state][source], tmp_path / "swin.pth")
+    load_backbone_weights(backbone, tmp_path / "swin.pth")
+    for key, value in backbone.network.state_dict().items():
+        if not key.startswith("hidden_states_norms."):  # of the backbone alone
+            assert torch.equal(value, expected[key]), key
 
 
 def test_efficientnet_loads_from_a_file(tmp_path):
