@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -151,6 +152,30 @@ def test_two_processes_write_what_one_writes(fake_avsbench, tmp_path):
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "two.json").read_text() == (tmp_path / "one.json").read_text()
+
+
+DAMAGE = {
+    "a damaged mask": ("ms3_data/gt_masks/test/*/*_2.png", b"no picture", "_2.png is no readable"),
+    "a damaged frame": ("ms3_data/visual_frames/*/*_3.png", b"", "_3.png is no readable picture"),
+    "a damaged sound": ("ms3_data/audio_wav/test/*.wav", b"x", ".wav is no readable sound file"),
+    "a missing mask": ("ms3_data/gt_masks/test/*/*_1.png", None, "_1.png is missing"),
+    "a table of something else": ("*.csv", b"\xff\xfe", "is no CSV table"),
+    "no clips": ("*.csv", b"name,split\n", "has no clip of split 'test'"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_one_line_and_nothing_half_written(fake_avsbench, tmp_path, damage, capsys):
+    shutil.copytree(fake_avsbench, tmp_path / "data")
+    pattern, content, said = DAMAGE[damage]
+    path = sorted((tmp_path / "data" / "Multi-sources").glob(pattern))[0]
+    path.unlink() if content is None else path.write_bytes(content)
+    arguments = ["eval", "--dataset", "ms3", "--data-root", str(tmp_path / "data")]
+    assert main([*arguments, "--json", str(tmp_path / "out" / "a.json")]) == 1
+    message = capsys.readouterr().err.replace("paints-red on paper\n", "").splitlines()
+    assert said in message[0]
+    assert len(message) <= 2  # and a hint
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_option_is_exit_code_2(clips):

@@ -176,12 +176,17 @@ def read_table(path: Path, columns: Iterable[str]) -> list[Row]:
     """Read a table; its first column is called "name" where a column "name" is asked for.
 
     Raises:
-        DataError: if a column is missing, or a row is too short.
+        DataError: if it cannot be read, a column is missing, or a row is too short.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
-        rows = [line for line in reader if line]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [line for line in reader if line]
+    except OSError as error:
+        raise DataError(f"{path} is missing or cannot be read") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV table in UTF-8") from error
     if "name" in columns and "name" not in header:
         header[:1] = ["name"]
     missing = [column for column in columns if column not in header]

@@ -82,6 +82,12 @@ def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
             return AvsBench(root, split, subset=subset)
     if (root / "masks").is_dir():
         return VideoFolder(root)
+    for subset, layout in LAYOUTS.items():
+        if (root / layout.folder / layout.table).is_file():
+            raise DataError(
+                f"{root} holds subsets of AVSBench",
+                f"name one: --dataset {subset} --data-root {root}",
+            )
     tables = ", ".join(layout.table for layout in LAYOUTS.values())
     raise DataError(
         f"{root} is neither a data set of clips ({tables}) nor videos with masks (masks/)",

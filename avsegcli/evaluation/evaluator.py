@@ -1,6 +1,7 @@
 """Score a predictor on a data set, by every convention at once."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ from avsegcli.evaluation.prediction import (
 )
 from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.evaluation.stored import StoredMasks
+from avsegcli.media.prefetch import prefetch
 
 
 @dataclass(frozen=True)
@@ -116,19 +118,21 @@ def evaluate(
         listening = Listening(predictor, dataset, convention=convention, seed=seed)
 
     share = processes.share(len(dataset))
-    for done, index in enumerate(share, start=1):
-        clip = dataset[index]
-        rows, columns = PROTOCOL_SIZE if size == "protocol" else clip.labels.shape[1:]
-        predicted = _predict(predictor, clip, (rows, columns), threshold, convention)
-        frames = _scored_frames(clip, predicted, shared, (rows, columns))
-        metrics.update(frames)
-        if listening is not None:
-            listening.update(index, clip, predicted.probs)
-        if gallery is not None and frames:
-            j = mean([_tpavi_j(frame) for frame in frames])
-            gallery.offer(clip, j, shared.of_data[clip.labels], shared.of_model[predicted.labels])
-        if progress is not None:
-            progress(done, len(share))
+    # The next clip is read while this one is predicted.
+    with closing(prefetch(dataset[index] for index in share)) as clips:
+        for done, (index, clip) in enumerate(zip(share, clips, strict=True), start=1):
+            rows, columns = PROTOCOL_SIZE if size == "protocol" else clip.labels.shape[1:]
+            predicted = _predict(predictor, clip, (rows, columns), threshold, convention)
+            frames = _scored_frames(clip, predicted, shared, (rows, columns))
+            metrics.update(frames)
+            if listening is not None:
+                listening.update(index, clip, predicted.probs)
+            if gallery is not None and frames:
+                j = mean([_tpavi_j(frame) for frame in frames])
+                said = shared.of_model[predicted.labels]
+                gallery.offer(clip, j, shared.of_data[clip.labels], said)
+            if progress is not None:
+                progress(done, len(share))
 
     for other in _others(processes, metrics):
         metrics.merge(other)

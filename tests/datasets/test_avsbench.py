@@ -178,6 +178,10 @@ def replace(name, text):
     return lambda root: (root / name).write_text(text)
 
 
+def replace_bytes(name, content):
+    return lambda root: (root / name).write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -186,6 +190,8 @@ def replace(name, text):
         (replace("metadata.csv", "uid,label,split\none\n"), "row 2, has 1 of 3 columns"),
         (replace("metadata.csv", "uid,label,split\none,v1m,val\n"), "no clip of split 'test'"),
         (replace("metadata.csv", ""), "has no column 'uid'"),
+        (replace_bytes("metadata.csv", b"\xff\xfe\x00,"), "is no CSV table"),
+        (replace("label2idx.json", '{"background": 1}'), "is of no class"),
         (replace("metadata.csv", "uid,label,split\ntwo,v1m,test\n"), "two/frames has no frames"),
         (remove("label2idx.json"), "label2idx.json is missing"),
         (replace("label2idx.json", "[1, 2"), "is no JSON object"),
@@ -231,6 +237,10 @@ def test_a_folder_of_no_known_layout_is_refused(tmp_path):
         open_clips(tmp_path)
     with pytest.raises(DataError, match="is no folder"):
         open_clips(tmp_path / "missing")
+    write_drawn_avss(tmp_path / "AVSS")
+    with pytest.raises(DataError, match="holds subsets of AVSBench") as caught:
+        open_clips(tmp_path)
+    assert caught.value.hint == f"name one: --dataset avss --data-root {tmp_path}"
 
 
 def test_ignored_pixels_and_visible_objects_are_read(tmp_path):
