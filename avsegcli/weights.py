@@ -103,12 +103,16 @@ def packaged_weights() -> Path:
     Raises:
         WeightsError: if this copy of avseg carries none.
     """
+    found = _find_packaged()
+    if found is None:
+        raise WeightsError("this copy of avseg carries no weights", "name some with --weights FILE")
+    return found
+
+
+def _find_packaged() -> Path | None:
     installed = Path(str(resources.files("avsegcli"))) / "packaged" / PACKAGED
     checkout = Path(__file__).parent.parent / "weights" / PACKAGED
-    for path in (installed, checkout):
-        if path.is_file():
-            return path
-    raise WeightsError("this copy of avseg carries no weights", "name some with --weights FILE")
+    return next((path for path in (installed, checkout) if path.is_file()), None)
 
 
 def known_weights(name: str) -> Known:
@@ -137,7 +141,7 @@ def locate(name: str) -> Path | None:
     """
     known = known_weights(name)
     if not known.source:
-        return packaged_weights()
+        return _find_packaged()
     for file in known.files:
         if (home(name) / file).is_file():
             return home(name) / file

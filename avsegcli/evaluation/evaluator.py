@@ -11,17 +11,13 @@ from numpy.typing import NDArray
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import Convention, log_mel_of
 from avsegcli.errors import DataError
+from avsegcli.evaluation.class_metrics import Avss, AvssScores, Pooled, PooledScores
 from avsegcli.evaluation.classes import ClassMap, match_classes
+from avsegcli.evaluation.davis import Davis, DavisScores
 from avsegcli.evaluation.gallery import Gallery
 from avsegcli.evaluation.listening import Listening, ListeningScores
 from avsegcli.evaluation.metrics import (
-    Avss,
-    AvssScores,
-    Davis,
-    DavisScores,
     Group,
-    Pooled,
-    PooledScores,
     ScoredFrame,
     Summarize,
     Summary,

@@ -6,9 +6,10 @@ pooled   conventional semantic segmentation: one confusion matrix over the whole
 davis    region J, boundary F and their mean, as in DAVIS
 summary  what belongs beside any of them: counts, silent frames, what is painted on those
 
-Each is an accumulator: `update` with one `ScoredFrame` at a time, then `compute`. The numbers of
-a frame are kept under its clip's name and its place in it and reduced in that order, so results
-depend neither on the order of the clips nor on the batch size nor on the number of workers.
+`avss` and `pooled` are in `class_metrics`, `davis` in `davis`, the rest is here. Each is an
+accumulator: `update` with one `ScoredFrame` at a time, then `compute`. The numbers of a frame are
+kept under its clip's name and its place in it and reduced in that order, so results depend neither
+on the order of the clips nor on the batch size nor on the number of workers.
 
 Pixels whose truth is 255 are left out everywhere. Where a number has no frame to rest on it is
 None, never 0 and never NaN.
@@ -21,7 +22,6 @@ from typing import Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from avsegcli.datasets.clip import IGNORE
 
@@ -29,7 +29,6 @@ BETA_SQUARED = 0.3  # of every F but the boundary's: precision weighs more than 
 NUM_THRESHOLDS = 255
 THRESHOLDS = np.linspace(0, 1 - 1e-10, NUM_THRESHOLDS).astype(np.float32)  # the last one is 1
 HALF = 0.5  # a pixel is painted where its probability is above, strictly
-BOUNDARY_TOLERANCE = 0.008  # of the diagonal
 
 Group = Literal["video", "frame", "split"]
 Result = TypeVar("Result")
@@ -283,257 +282,6 @@ class Tpavi(Accumulator):
         return clips
 
 
-# --- avss and pooled: scores of classes ---------------------------------------------------------
-
-
-class _ClassCounts(NamedTuple):
-    """Pixels of one frame by class; each ``(num_classes,)`` int64."""
-
-    hits: NDArray[np.int64]  # predicted and true
-    painted: NDArray[np.int64]  # predicted
-    true: NDArray[np.int64]
-
-    @property
-    def union(self) -> NDArray[np.int64]:
-        return self.painted + self.true - self.hits
-
-
-def count_classes(frame: ScoredFrame, num_classes: int) -> _ClassCounts:
-    """Count hits, predicted and true pixels of each class over the scored pixels.
-
-    An index of `num_classes` or above is a class that is not scored: it is nobody's hit, but
-    it is wrong where a scored class is true or predicted.
-    """
-    labels = np.minimum(frame.labels[frame.valid], num_classes)
-    target = np.minimum(frame.target[frame.valid], num_classes)
-
-    def count(indices: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return np.bincount(indices, minlength=num_classes)[:num_classes].astype(np.int64)
-
-    return _ClassCounts(count(labels[labels == target]), count(labels), count(target))
-
-
-@dataclass(frozen=True)
-class AvssScores:
-    """IoU and F of each class, averaged over the frames where truth or prediction has it."""
-
-    miou: float  # over all classes with background; a class that is never seen scores 0
-    f: float  # likewise
-    miou_no_background: float  # all classes but index 0
-    f_no_background: float
-    miou_present: float  # only classes that truth or prediction has in some frame
-    f_present: float
-    class_iou: tuple[float | None, ...]  # None: never seen
-    class_frames: tuple[int, ...]  # frames that each class's IoU rests on
-
-
-class Avss(Accumulator):
-    """The metric of AVSBench-semantic, over real frames only.
-
-    Args:
-        num_classes: scored classes, background included.
-
-    Example:
-        >>> def frame(index, labels, target):
-        ...     labels, target = np.array(labels, np.uint8), np.array(target, np.uint8)
-        ...     return ScoredFrame("clip", index, np.minimum(labels, 1), labels, target)
-        >>> metric = Avss(num_classes=3)
-        >>> metric.update(frame(0, labels=[[0, 0], [1, 2]], target=[[0, 0], [1, 1]]))
-        >>> metric.update(frame(1, labels=[[0, 0], [0, 2]], target=[[0, 0], [0, 0]]))
-        >>> scores = metric.compute()
-        >>> round(scores.miou, 6), round(scores.f, 6), scores.class_iou
-        (0.458333, 0.592262, (0.875, 0.5, 0.0))
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self._frames: PerFrame[_ClassCounts] = PerFrame()
-
-    def update(self, frame: ScoredFrame) -> None:
-        """Score one frame."""
-        self._frames.keep(frame, count_classes(frame, self.num_classes))
-
-    def compute(self) -> AvssScores:
-        """Reduce the frames seen so far.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        num_frames = np.zeros(self.num_classes, np.int64)
-        iou_sum, f_sum = np.zeros(self.num_classes), np.zeros(self.num_classes)
-        for counts in self._frames.in_order():
-            num_frames += counts.union > 0
-            iou_sum += counts.hits / np.maximum(counts.union, 1)
-            f_sum += f_score(*counts)
-        seen = num_frames > 0
-        class_iou = iou_sum / np.maximum(num_frames, 1)
-        class_f = f_sum / np.maximum(num_frames, 1)
-        return AvssScores(
-            miou=mean(class_iou),
-            f=mean(class_f),
-            miou_no_background=mean(class_iou[1:]),
-            f_no_background=mean(class_f[1:]),
-            miou_present=mean(class_iou[seen]),
-            f_present=mean(class_f[seen]),
-            class_iou=_or_none(class_iou, seen),
-            class_frames=tuple(num_frames.tolist()),
-        )
-
-
-@dataclass(frozen=True)
-class PooledScores:
-    """IoU from pixels counted over the whole split: TP / (TP + FP + FN)."""
-
-    miou: float  # over all classes with background; a class that is never seen scores 0
-    miou_present: float  # only classes that truth or prediction has
-    foreground_iou: float | None  # any class against background; None: neither has any
-    class_iou: tuple[float | None, ...]  # None: never seen
-
-
-class Pooled(Accumulator):
-    """One confusion matrix over the split.
-
-    Args:
-        num_classes: scored classes, background included.
-
-    Example:
-        >>> metric = Pooled(num_classes=2)
-        >>> labels, target = np.array([[1, 1, 0, 0]], np.uint8), np.array([[1, 0, 0, 0]], np.uint8)
-        >>> metric.update(ScoredFrame("clip", 0, np.float32(labels), labels, target))
-        >>> scores = metric.compute()
-        >>> round(scores.miou, 4), scores.foreground_iou
-        (0.5833, 0.5)
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self._frames: PerFrame[_ClassCounts] = PerFrame()
-        self._foreground: PerFrame[tuple[int, int]] = PerFrame()  # intersection, union
-
-    def update(self, frame: ScoredFrame) -> None:
-        """Score one frame."""
-        self._frames.keep(frame, count_classes(frame, self.num_classes))
-        painted = (frame.labels > 0) & frame.valid
-        both = int(np.count_nonzero(painted & frame.sounding))
-        either = int(np.count_nonzero(painted | frame.sounding))
-        self._foreground.keep(frame, (both, either))
-
-    def compute(self) -> PooledScores:
-        """Reduce the frames seen so far.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        frames = self._frames.in_order()
-        hits = np.sum([counts.hits for counts in frames], axis=0)
-        union = np.sum([counts.union for counts in frames], axis=0)
-        both, either = np.sum(self._foreground.in_order(), axis=0)
-        seen = union > 0
-        class_iou = hits / np.maximum(union, 1)
-        return PooledScores(
-            miou=mean(class_iou),
-            miou_present=mean(class_iou[seen]),
-            foreground_iou=float(both / either) if either else None,
-            class_iou=_or_none(class_iou, seen),
-        )
-
-
-# --- davis --------------------------------------------------------------------------------------
-
-
-def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Find the pixels that differ from their right, lower or lower-right neighbour.
-
-    The last row and column have one neighbour to differ from, the last pixel none.
-
-    Args:
-        mask: ``(H, W)``.
-
-    Returns:
-        ``(H, W)``.
-
-    Example:
-        >>> boundary(np.array([[1, 1, 0], [1, 1, 0]], bool)).astype(int).tolist()
-        [[0, 1, 0], [0, 1, 0]]
-    """
-    edge = np.zeros_like(mask)
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    edge[:-1] |= mask[:-1] != mask[1:]
-    edge[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
-    return edge
-
-
-def boundary_f(painted: NDArray[np.bool_], sounding: NDArray[np.bool_]) -> float:
-    """Compute DAVIS's F of two masks ``(H, W)``: how well their boundaries match.
-
-    A boundary pixel matches if the other boundary is at most ``ceil(0.008 * diagonal)`` pixels
-    away. 1 if neither mask has a boundary, 0 if only one has.
-    """
-    edges = boundary(painted), boundary(sounding)
-    has_edge = edges[0].any(), edges[1].any()
-    if not all(has_edge):
-        return 0.0 if any(has_edge) else 1.0
-    reach = math.ceil(BOUNDARY_TOLERANCE * math.hypot(*painted.shape))
-    # Distances matter up to `reach` only: look at no more than the edges' surroundings.
-    either = edges[0] | edges[1]
-    rows, columns = np.flatnonzero(either.any(axis=1)), np.flatnonzero(either.any(axis=0))
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    ours, theirs = edges[0][window], edges[1][window]
-    precision = np.mean(distance_transform_edt(~theirs)[ours] <= reach)
-    recall = np.mean(distance_transform_edt(~ours)[theirs] <= reach)
-    if precision + recall == 0:
-        return 0.0
-    return float(2 * precision * recall / (precision + recall))
-
-
-@dataclass(frozen=True)
-class DavisScores:
-    """Region and boundary, mean over frames; no first or last frame is skipped."""
-
-    j: float
-    f: float  # not comparable between sizes
-    j_and_f: float
-
-
-class Davis(Accumulator):
-    """Region similarity J, boundary accuracy F and their mean.
-
-    Pixels without truth are background in both masks, as in DAVIS's own code.
-
-    Example:
-        >>> g = np.tile(np.array([1, 1, 0, 0], np.uint8), (4, 1))
-        >>> p = np.tile(np.array([1, 1, 1, 0], np.float32), (4, 1))
-        >>> metric = Davis()
-        >>> metric.update(ScoredFrame("clip", 0, p, p.astype(np.uint8), g))
-        >>> scores = metric.compute()
-        >>> round(scores.j, 4), scores.f, round(scores.j_and_f, 4)
-        (0.6667, 1.0, 0.8333)
-    """
-
-    def __init__(self) -> None:
-        self._frames: PerFrame[tuple[float, float]] = PerFrame()
-
-    def update(self, frame: ScoredFrame) -> None:
-        """Score one frame."""
-        scores = iou(frame.painted, frame.sounding), boundary_f(frame.painted, frame.sounding)
-        self._frames.keep(frame, scores)
-
-    def compute(self) -> DavisScores:
-        """Reduce the frames seen so far.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        frames = self._frames.in_order()
-        j, f = mean([j for j, _ in frames]), mean([f for _, f in frames])
-        return DavisScores(j, f, (j + f) / 2)
-
-    def compute_clips(self) -> dict[str, float]:
-        """Reduce each clip by itself to J&F."""
-        clips = self._frames.by_clip().items()
-        return {name: mean([(j + f) / 2 for j, f in frames]) for name, frames in clips}
-
-
 # --- summary ------------------------------------------------------------------------------------
 
 
@@ -596,7 +344,3 @@ def mean(values: "list[float] | NDArray[np.float64]") -> float:
         True
     """
     return math.fsum(values) / max(len(values), 1)
-
-
-def _or_none(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float | None, ...]:
-    return tuple(float(v) if is_seen else None for v, is_seen in zip(values, seen, strict=True))

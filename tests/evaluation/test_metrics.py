@@ -3,18 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from avsegcli.evaluation.metrics import (
-    THRESHOLDS,
-    Avss,
-    Davis,
-    Pooled,
-    ScoredFrame,
-    Summarize,
-    Tpavi,
-    boundary,
-    boundary_f,
-    f_curve,
-)
+from avsegcli.evaluation.class_metrics import Avss, Pooled
+from avsegcli.evaluation.davis import Davis, boundary, boundary_f
+from avsegcli.evaluation.metrics import THRESHOLDS, ScoredFrame, Summarize, Tpavi, f_curve
 
 LEFT_HALF = np.tile(np.array([1, 1, 0, 0], np.uint8), (4, 1))
 LEFT_THREE = np.tile(np.array([1, 1, 1, 0], np.uint8), (4, 1))
