@@ -160,6 +160,8 @@ def _check_table(checks: "list[SplitCheck]") -> "Table":
     from rich import box
     from rich.table import Table
 
+    from avsegcli.datasets.avsbench_files import PUBLISHED
+
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("split", no_wrap=True)
     for title in (
@@ -187,4 +189,9 @@ def _check_table(checks: "list[SplitCheck]") -> "Table":
             f"{width} x {height}{more}" if split.sizes else "-",
             *map(str, (split.silent, split.short, split.log_mel)),
         )
+    for subset in dict.fromkeys(split.subset for split in checks):
+        published = PUBLISHED[subset].get("")
+        if published is not None:
+            clips = sum(split.clips for split in checks if split.subset == subset)
+            table.caption = f"{subset}: {clips} of {published} published clips"
     return table

@@ -40,6 +40,7 @@ class _Frame(NamedTuple):
 
     probs: NDArray[np.float32]  # (H, W)
     labels: NDArray[np.uint8]  # (H, W)
+    soft: bool = False  # probs are probabilities, not a mask
 
 
 class StoredMasks:
@@ -79,8 +80,8 @@ class StoredMasks:
 
         Args:
             clip: the clip.
-            size: rows and columns; labels are resized by the nearest pixel, probabilities
-                bilinearly.
+            size: rows and columns; masks and classes are resized by the nearest pixel,
+                probabilities bilinearly.
             threshold: probability from which a pixel of data with one class has it.
 
         Raises:
@@ -90,7 +91,8 @@ class StoredMasks:
         labels = np.zeros((len(clip.frames), *size), np.uint8)
         for t in np.flatnonzero(clip.annotated).tolist():
             frame = self._read_frame(clip, t)
-            probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=cv2.INTER_LINEAR)
+            interpolation = cv2.INTER_LINEAR if frame.soft else cv2.INTER_NEAREST_EXACT
+            probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=interpolation)
             labels[t] = resize_labels(frame.labels, size)
             if len(self.classes) == 2:
                 labels[t] = probs[t] >= threshold
@@ -118,7 +120,8 @@ class StoredMasks:
             return _Frame((labels > 0).astype(np.float32), labels)
         if len(self.classes) == 2:
             probs = values.astype(np.float32) / np.float32(255 if values.max() > 1 else 1)
-            return _Frame(probs, (probs >= 0.5).astype(np.uint8))
+            soft = bool(((values > 0) & (values < values.max())).any())
+            return _Frame(probs, (probs >= 0.5).astype(np.uint8), soft)
         if values.max() >= len(self.classes):
             raise DataError(f"{path} has index {values.max()} of {len(self.classes)} classes")
         return _Frame((values > 0).astype(np.float32), values)

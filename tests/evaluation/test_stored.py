@@ -62,6 +62,14 @@ def test_coloured_pictures_are_classes(tmp_path, place):
     assert scores.tpavi.j == scores.davis.j_and_f == 1
 
 
+def test_the_truth_scores_1_at_any_size(tmp_path):
+    for t, labels in enumerate(LABELS):
+        write(tmp_path / "one" / f"{t}.png", png(labels))
+    dataset = OneClip()
+    scores = evaluate(StoredMasks(tmp_path, CLASSES), dataset, size="protocol")
+    assert scores.tpavi.j == scores.avss.miou == 1
+
+
 def test_indices_with_or_without_a_palette_are_classes(tmp_path):
     write(tmp_path / "one" / "0.png", png(LABELS[0]))
     write(tmp_path / "one" / "1.png", encode_indexed_png(LABELS[1], label_colours(2)))
