@@ -105,8 +105,9 @@ def _sample_grid(value: Tensor, sizes: list[Size], points: Tensor, weights: Tens
         grid = grid * (2 / grid.new_tensor([width, height])) - 1
         seen = F.grid_sample(image.contiguous(), grid, align_corners=False)  # (M * heads, d, Q, P)
         weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)  # (M * heads, Q, P)
-        total = total + torch.einsum("ndqp,nqp->nqd", seen, weight)
-    return total.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2)
+        # Not by einsum: backward, on a CPU, it would be many thousands of tiny matrix products.
+        total = total + (seen * weight[:, None]).sum(-1)  # (M * heads, d, Q)
+    return total.unflatten(0, (-1, heads)).permute(0, 3, 1, 2).flatten(2)
 
 
 def _sample_bags(value: Tensor, sizes: list[Size], points: Tensor, weights: Tensor) -> Tensor:
