@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,15 @@ ATTEMPTS = 4  # in a row that bring nothing; one that brings something begins th
 TIMEOUT_S = 20.0  # without a byte
 PAUSE_S = 1.0  # before the next attempt
 _CHUNK = 1 << 18
+
+# What a bad connection raises; a full disk, say, is told at once.
+_BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
 
 Progress = Callable[[int, int | None], None]
 
@@ -83,7 +93,7 @@ def _fill(url: str, part: Path, size: int | None, progress: Progress | None) -> 
             elif error.code < 500 and error.code not in (408, 429):
                 raise WeightsError(f"{url}: {error.code} {error.reason}") from error
             reason = f"{error.code} {error.reason}"
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        except _BROKEN as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         now = part.stat().st_size if part.exists() else 0
         failures = 0 if now > before else failures + 1

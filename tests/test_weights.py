@@ -85,6 +85,13 @@ def test_a_server_that_knows_no_ranges_begins_anew(hub):
     assert weights.download("resnet50").read_bytes() == CONTENT
 
 
+def test_a_place_that_cannot_be_written_is_told_at_once(hub, home, capsys):
+    home.write_text("a file is in the way")
+    assert main(["download", "resnet50"]) == 1
+    assert "cannot write" in capsys.readouterr().err
+    assert hub.ranges == []
+
+
 def test_a_wrong_checksum_is_one_line_and_leaves_no_file(hub, home, capsys):
     hub.mishaps = ["wrong"]
     assert main(["download", "resnet50"]) == 1
