@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from avsegcli.errors import ConfigError, WeightsError
 from avsegcli.fetch import fetch, file_sha256
+from avsegcli.whole_file import write_whole
 
 PACKAGED = "lite.safetensors"
+ORIGIN = "origin.json"  # beside what came from the Hub: the commit and sha256 that it was of
 _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface-hub reads HF_HUB_OFFLINE
 _HEAD_TIMEOUT_S = 10
 
@@ -313,5 +315,7 @@ def _download_from_hub(known: Known, progress: Progress | None) -> Path:
             raise WeightsError(f"{endpoint} does not state the sha256 of {known.source}'s {file}")
         target = home(known.name) / file
         fetch(said.location, target, sha256=sha256, size=said.size, progress=progress)
+        origin = {"source": known.source, "revision": said.commit_hash, "sha256": sha256}
+        write_whole(target.with_name(ORIGIN), json.dumps(origin, indent=1) + "\n")
         return target
     raise WeightsError(f"{known.source} has no {' or '.join(known.files)} on {endpoint}")

@@ -44,6 +44,9 @@ def test_a_backbone_is_downloaded_from_the_pinned_revision_once(hub, home, capsy
     assert main(["download", "resnet50"]) == 0
     assert len(hub.ranges) == 1
     assert weights.find("resnet50") == path
+    origin = json.loads(path.with_name("origin.json").read_text())
+    assert origin["revision"] == "c" * 40  # as the server says
+    assert origin["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     assert main(["download", "resnet50", "--force"]) == 0
     assert len(hub.ranges) == 2
 
@@ -57,7 +60,7 @@ def test_what_breaks_off_goes_on_where_it_was(hub, home):
     hub.mishaps = [40_000, 30_000]
     assert weights.download("resnet50").read_bytes() == CONTENT
     assert hub.ranges == [None, "bytes=40000-", "bytes=70000-"]
-    assert leftovers(home) == ["model.safetensors"]
+    assert leftovers(home) == ["model.safetensors", "origin.json"]
 
 
 def test_a_later_command_goes_on_too(hub, home, capsys):
@@ -70,7 +73,7 @@ def test_a_later_command_goes_on_too(hub, home, capsys):
     assert weights.locate("resnet50") is None
     assert main(["download", "resnet50"]) == 0
     assert hub.ranges[-1] == "bytes=40000-"
-    assert leftovers(home) == ["model.safetensors"]
+    assert leftovers(home) == ["model.safetensors", "origin.json"]
 
 
 def test_a_server_that_stalls_is_left_and_asked_again(hub, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from avsegcli import __version__
 from avsegcli.errors import ConfigError
 
 
@@ -158,7 +159,8 @@ def evaluate(
     if not processes.is_main:
         return
 
-    files.write(scores, gallery, {"model": name, "data": dataset, "split": split})
+    origin = {"model": name, "data": dataset, "split": split, "convention": convention.value}
+    files.write(scores, gallery, origin | {"avseg": __version__})
     results = Console(highlight=False)
     for table in score_tables(scores):
         results.print(table)

@@ -37,11 +37,16 @@ MARGIN = 2  # pixels around a cutout
 # VGGSound has no class called as these categories of COCO, or several.
 SPEAKERS = {"man", "woman", "male", "female", "child", "children", "baby", "people", "person"}
 ALSO = {
-    "motorcycle": {"motorbike"},
     "airplane": {"aircraft"},
+    "boat": {"motorboat", "rowboat", "sailing"},
+    "bus": {"buses"},
     "cow": {"cattle"},
+    "hair drier": {"dryer"},
+    "motorcycle": {"motorbike"},
     "person": SPEAKERS,
+    "skateboard": {"skateboarding"},
 }
+ONLY = {"mouse": {"clicking"}}  # COCO's is no animal: one of these words must stand beside it
 
 
 class VpoParts(NamedTuple):
@@ -190,12 +195,15 @@ def _match(folder: str, categories: Iterable[str]) -> str | None:
     Example:
         >>> _match("dog barking", ["dog", "hot dog", "cat"]), _match("cat meowing", ["dog"])
         ('dog', None)
+        >>> _match("mouse clicking", ["mouse"]), _match("mouse squeaking", ["mouse"])
+        ('mouse', None)
     """
     words = set(re.findall(r"[a-z]+", folder.lower()))
     matches = [
         category
         for category in categories
-        if set(category.split()) <= words or ALSO.get(category, set()) & words
+        if (set(category.split()) <= words or ALSO.get(category, set()) & words)
+        and words & ONLY.get(category, words)
     ]
     return matches[0] if len(matches) == 1 else None
 
