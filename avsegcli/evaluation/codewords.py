@@ -113,8 +113,8 @@ def study_codewords(
 # --- what is printed and written ----------------------------------------------------------------
 
 
-def codeword_table(codewords: Codewords, most: int = 30) -> Table:
-    """Lay out the most used codes, the classes that use them and their nearest sounds."""
+def codeword_table(codewords: Codewords, most: int = 20) -> Table:
+    """Lay out the most used codes, the classes that use them and their nearest sound."""
     total = codewords.counts.sum(axis=1)
     used, shares = codewords.used, codewords.shares
     title = (
@@ -125,7 +125,7 @@ def codeword_table(codewords: Codewords, most: int = 30) -> Table:
     table.add_column("code", justify="right")
     table.add_column("tokens", justify="right")
     table.add_column("heard")
-    table.add_column("nearest sounds")
+    table.add_column("nearest sound")
     busiest = set(used[np.argsort(-total[used], kind="stable")[:most]].tolist())
     for code in used.tolist():
         if code in busiest:
@@ -134,7 +134,7 @@ def codeword_table(codewords: Codewords, most: int = 30) -> Table:
                 for c in np.argsort(-shares[code], kind="stable")[:3]
                 if shares[code, c] >= 0.1
             )
-            nearest = "; ".join(_describe(sound) for sound in codewords.nearest[code])
+            nearest = "".join(_describe(sound) for sound in codewords.nearest[code][:1])
             table.add_row(str(code), f"{total[code]:.0f}", heard, nearest)
     if len(used) > most:
         table.caption = f"the {most} most used"

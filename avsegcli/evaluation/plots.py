@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+PHOTO_DPI = 90  # of figures made of photos, which are small themselves
 FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
 PARTS = ("o", 5, 4)  # markers of a sound alone, of the first and of the second in a mixture
 CLEAN_STEP_DB = 5.0  # from the highest ratio to where the sound as it is stands on the axis
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float, dpi: int = DPI) -> "Figure":
     """Make an empty figure, sizes in inches.
 
     Raises:
@@ -36,7 +37,7 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     rcParams["svg.hashsalt"] = "avseg"  # the same figure, the same bytes
-    return Figure((width, height), dpi=DPI, layout="constrained")
+    return Figure((width, height), dpi=dpi, layout="constrained")
 
 
 def require_matplotlib() -> None:
@@ -152,7 +153,7 @@ def draw_panel(rows: Sequence[PanelRow]) -> "Figure":
 
     columns = list(rows[0].pictures)
     ratios = [row.pictures["frame"].shape[0] / row.pictures["frame"].shape[1] for row in rows]
-    figure = new_figure(2.4 * len(columns), 2.4 * sum(ratios) + 0.8)
+    figure = new_figure(2.4 * len(columns), 2.4 * sum(ratios) + 0.8, PHOTO_DPI)
     grid = figure.subplots(len(rows), len(columns), squeeze=False, height_ratios=ratios)
     for line, row in zip(grid, rows, strict=True):
         for axes, column in zip(line, columns, strict=True):
