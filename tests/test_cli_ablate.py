@@ -95,3 +95,12 @@ def test_rows_that_cannot_be_had_are_refused(ablate, tmp_path, rows, message, ca
     assert ablate("--rows", *rows) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"avseg: {message}"
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_parts_folder_is_refused_before_anything_is_trained(ablate, tmp_path, capsys):
+    assert ablate("--data", str(tmp_path / "none")) == 1
+    assert (
+        capsys.readouterr().err.splitlines()[0]
+        == f"avseg: {tmp_path / 'none'}: no such parts folder"
+    )
+    assert not (tmp_path / "out").exists()

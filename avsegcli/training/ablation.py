@@ -23,7 +23,7 @@ from avsegcli.config import Config
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
-from avsegcli.datasets.parts import Parts
+from avsegcli.datasets.parts import SPLITS, Parts
 from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
@@ -121,6 +121,7 @@ def run_ablation(
 
     Raises:
         ConfigError: if a row is unknown, or row 2 is asked for without row 1.
+        DataError: if the folder is no parts folder, or has no parts of a split.
         AvsegError: what training raises.
     """
     unknown = sorted(set(rows) - set(ROWS))
@@ -128,6 +129,8 @@ def run_ablation(
         raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(map(str, ROWS))}")
     if SEPARATED in rows and 1 not in rows:
         raise ConfigError("row 2 asks the model of row 1", "add row 1")
+    for split in SPLITS:
+        Parts(parts, split)  # what is wrong shows before hours of training, not after
     results = []
     for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in sorted(rows)):
         run = out / task / f"row{row}-seed{seed}"
