@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avsegcli.commands.on_clips import clip_progress
+from avsegcli.commands.on_clips import DataRoot, clip_progress
 from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ def check(
 @app.command("import")
 def import_files(
     source: Annotated[Path, typer.Argument(help="What was downloaded: a zip file or a folder.")],
-    data_root: Annotated[
-        Path | None,
-        typer.Option(help="Where AVSBench is to be.", show_default="that of AVSEG_DATA"),
-    ] = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Put a download of AVSBench in place.
 

@@ -1,6 +1,5 @@
 """`avseg eval`: score a model on a data set, by every convention."""
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +8,16 @@ from typing import Annotated
 import typer
 
 from avsegcli import __version__
+from avsegcli.commands.on_clips import (
+    DataRoot,
+    Dataset,
+    Device,
+    Force,
+    Split,
+    Weights,
+    clip_progress,
+    open_clips,
+)
 from avsegcli.errors import ConfigError
 
 
@@ -36,27 +45,11 @@ class GroupChoice(StrEnum):
 
 
 def evaluate(
-    dataset: Annotated[
-        str,
-        typer.Option(
-            "--dataset",
-            "--data",
-            metavar="s4|ms3|avss|DIR",
-            help="A subset of AVSBench, or a folder: what 'avseg compose' wrote, a subset, "
-            "or videos with masks.",
-        ),
-    ],
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="AVSBench's folder, for a subset by name.", show_default="that of AVSEG_DATA"
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which clips of it: train, val or test.")] = "test",
-    weights: Annotated[
-        Path | None, typer.Option(help="A checkpoint; without it the packaged weights.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    split: Split = "test",
+    weights: Weights = None,
+    device: Device = "auto",
     size: Annotated[
         SizeChoice,
         typer.Option(help="Size of scoring: protocol (224 x 224, as AVSBench) or native."),
@@ -100,19 +93,17 @@ def evaluate(
             "--multi-gpu", help="Share the clips among all GPUs; the numbers are the same."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    force: Force = False,
 ) -> None:
     """Score a model on labelled clips, by every convention in use.
 
     Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from avsegcli.datasets.layouts import open_dataset
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import Gallery
-    from avsegcli.evaluation.processes import ALONE, launched_processes
+    from avsegcli.evaluation.processes import ALONE, launch, launched_processes
     from avsegcli.evaluation.report import score_tables
     from avsegcli.evaluation.score_files import ScoreFiles
     from avsegcli.evaluation.stored import StoredMasks
@@ -122,27 +113,24 @@ def evaluate(
     files.check(force=force)
     if import_preds is not None and (weights is not None or listen or multi_gpu):
         raise ConfigError("--import-preds scores masks: no model is asked, none can listen")
-    if multi_gpu and "WORLD_SIZE" not in os.environ:
-        raise typer.Exit(_launch())
     processes = launched_processes() if multi_gpu else ALONE
-    clips = open_dataset(dataset, split, data_root)
-    messages = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not processes.is_main)
+    if processes is None:
+        raise typer.Exit(launch(sys.argv[1:]))
+    quiet = not processes.is_main
+    clips = open_clips(dataset, split, data_root, quiet=quiet)
     judged: StoredMasks | Predictor
     if import_preds is not None:
-        judged, name, threshold = StoredMasks(import_preds, clips.classes), f"{import_preds}", 0.5
-        messages.print(f"masks of {import_preds}", markup=False)
+        judged, threshold = StoredMasks(import_preds, clips.classes), 0.5
+        name = said = f"masks of {import_preds}"
     else:
         judged = Predictor(weights, device)
         name, threshold = judged.model_name, judged.threshold
-        messages.print(f"{name} on {judged.device_name}", markup=False)
-    for note in clips.notes:
-        messages.print(f"note: {note}", markup=False)
+        said = f"{name} on {judged.device_name}"
+    if not quiet:
+        typer.echo(said, err=True)
 
     gallery = Gallery()
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    hidden = not messages.is_terminal or not processes.is_main
-    with Progress(*columns, console=messages, disable=hidden, transient=True) as bar:
-        task = bar.add_task("clips", total=None)
+    with clip_progress(quiet=quiet) as update:
         scores = score(
             judged,
             clips,
@@ -154,30 +142,13 @@ def evaluate(
             seed=seed,
             gallery=gallery if files.show_clips else None,
             processes=processes,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=update,
         )
-    if not processes.is_main:
+    if quiet:
         return
-
-    origin = {"model": name, "data": dataset, "split": split, "convention": convention.value}
-    files.write(scores, gallery, origin | {"avseg": __version__})
+    origin = {"model": name, "data": dataset or "packaged test set", "split": split}
+    origin |= {"convention": convention.value, "avseg": __version__}
+    files.write(scores, gallery, origin)
     results = Console(highlight=False)
     for table in score_tables(scores):
         results.print(table)
-
-
-def _launch() -> int:
-    """Run the same command once for each GPU; returns the exit code."""
-    import subprocess
-
-    import torch
-
-    number = torch.cuda.device_count()
-    if number < 2:
-        raise ConfigError(
-            f"--multi-gpu, but this machine has {number} GPUs",
-            "leave it out, or start the processes yourself: "
-            "torchrun --nproc_per_node 2 -m avsegcli eval --multi-gpu ...",
-        )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", f"{number}"]
-    return subprocess.call([*launcher, "-m", "avsegcli", *sys.argv[1:]])

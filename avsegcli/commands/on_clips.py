@@ -43,13 +43,15 @@ SeveralWeights = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 
 
-def open_clips(dataset: str | None, split: str, data_root: Path | None) -> "AvsBench | VideoFolder":
-    """Open the clips that are asked for, else the packaged ones, and say what is to be said."""
+def open_clips(
+    dataset: str | None, split: str, data_root: Path | None, *, quiet: bool = False
+) -> "AvsBench | VideoFolder":
+    """Open the clips that are asked for, else the packaged ones; say what is to be said of them."""
     from avsegcli.datasets.layouts import open_dataset
     from avsegcli.datasets.testset import packaged_testset
 
     clips = open_dataset(dataset or str(packaged_testset()), split, data_root)
-    for note in clips.notes:
+    for note in clips.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     return clips
 
@@ -98,8 +100,11 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
 
 
 @contextmanager
-def clip_progress() -> Iterator[Callable[[int, int], None]]:
+def clip_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error, if that is a terminal, while the context lasts.
+
+    Args:
+        quiet: show none.
 
     Yields:
         What to call with the number of clips done and of all.
@@ -109,7 +114,7 @@ def clip_progress() -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    hidden = not console.is_terminal
+    hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("clips", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,7 +1,9 @@
 """Share the work of one evaluation among processes that `accelerate launch` or torchrun started."""
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from avsegcli.errors import ConfigError
@@ -42,17 +44,14 @@ class Processes(NamedTuple):
 ALONE = Processes()
 
 
-def launched_processes() -> Processes:
-    """Find the processes that this one was started with.
+def launched_processes() -> Processes | None:
+    """Find the processes that this one was started with; None: it was started alone.
 
     Raises:
-        ConfigError: if accelerate is not installed, or no launcher started this process.
+        ConfigError: if accelerate is not installed.
     """
     if "WORLD_SIZE" not in os.environ:
-        raise ConfigError(
-            "several processes have to be started by a launcher",
-            "torchrun --nproc_per_node 4 -m avsegcli eval --multi-gpu ...",
-        )
+        return None
     try:
         from accelerate import PartialState
         from accelerate.utils import gather_object
@@ -62,3 +61,25 @@ def launched_processes() -> Processes:
         ) from error
     state = PartialState()
     return Processes(state.process_index, state.num_processes, gather_object)
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Run `avseg` with the same arguments once for each GPU.
+
+    Returns:
+        The exit code: 0 if all went well.
+
+    Raises:
+        ConfigError: if there are not several GPUs.
+    """
+    import torch
+
+    number = torch.cuda.device_count()
+    if number < 2:
+        raise ConfigError(
+            f"--multi-gpu, but this machine has {number} GPUs",
+            "leave it out, or start the processes yourself: "
+            "torchrun --nproc_per_node 2 -m avsegcli eval --multi-gpu ...",
+        )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", f"{number}"]
+    return subprocess.call([*launcher, "-m", "avsegcli", *arguments])

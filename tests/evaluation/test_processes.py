@@ -9,7 +9,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.evaluation.gallery import Gallery
 from avsegcli.evaluation.metrics import PerFrame, ScoredFrame
-from avsegcli.evaluation.processes import ALONE, Processes, launched_processes
+from avsegcli.evaluation.processes import ALONE, Processes, launch, launched_processes
 
 
 def together(number, task):
@@ -80,7 +80,26 @@ def test_a_frame_in_two_processes_is_an_error():
         frames().merge(frames())
 
 
-def test_processes_without_a_launcher_are_refused(monkeypatch):
+def test_a_process_that_was_started_alone_has_no_others(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(ConfigError, match="started by a launcher"):
-        launched_processes()
+    assert launched_processes() is None
+
+
+@pytest.mark.parametrize(("gpus", "code"), [(1, None), (3, 7)])
+def test_one_process_is_launched_for_each_gpu(monkeypatch, gpus, code):
+    commands = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("subprocess.call", lambda command: commands.append(command) or 7)
+    if code is None:
+        with pytest.raises(ConfigError, match="this machine has 1 GPUs"):
+            launch(["eval"])
+    else:
+        assert launch(["eval", "--multi-gpu"]) == code
+        assert commands[0][-6:] == [
+            "--nproc_per_node",
+            "3",
+            "-m",
+            "avsegcli",
+            "eval",
+            "--multi-gpu",
+        ]
