@@ -99,7 +99,10 @@ class Davis(Accumulator):
         j, f = mean([j for j, _ in frames]), mean([f for _, f in frames])
         return DavisScores(j, f, (j + f) / 2)
 
-    def compute_clips(self) -> dict[str, float]:
-        """Reduce each clip by itself to J&F."""
+    def compute_clips(self) -> dict[str, tuple[float, float]]:
+        """Reduce each clip by itself to J and F."""
         clips = self._frames.by_clip().items()
-        return {name: mean([(j + f) / 2 for j, f in frames]) for name, frames in clips}
+        return {
+            name: (mean([j for j, _ in frames]), mean([f for _, f in frames]))
+            for name, frames in clips
+        }

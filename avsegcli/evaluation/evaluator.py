@@ -46,7 +46,8 @@ class ClipScores:
     name: str
     tpavi_j: float
     tpavi_f: float | None  # None: nothing visible sounds in it
-    davis_j_and_f: float
+    davis_j: float
+    davis_f: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def evaluate(
             if listening is not None:
                 listening.update(index, clip, predicted.probs)
             if gallery is not None and frames:
-                j = mean([_tpavi_j(frame) for frame in frames])
+                j = mean([iou(frame.painted, frame.sounding) for frame in frames])
                 said = shared.of_model[predicted.labels]
                 gallery.offer(clip, j, shared.of_data[clip.labels], said)
             if progress is not None:
@@ -183,7 +184,7 @@ class _Metrics:
     def compute_clips(self) -> tuple[ClipScores, ...]:
         """Reduce each clip by itself."""
         tpavi, davis = self.tpavi.compute_clips(), self.davis.compute_clips()
-        return tuple(ClipScores(name, *tpavi[name], davis[name]) for name in tpavi)
+        return tuple(ClipScores(name, *tpavi[name], *davis[name]) for name in tpavi)
 
 
 def _predict(
@@ -210,12 +211,6 @@ def _scored_frames(
             labels = shared.of_model[predicted.labels[t]]
             frames.append(ScoredFrame(clip.name, t, predicted.probs[t], labels, target))
     return frames
-
-
-def _tpavi_j(frame: ScoredFrame) -> float:
-    if frame.sounding.any():
-        return iou(frame.painted, frame.sounding)
-    return 1 - frame.painted_share
 
 
 def _others(processes: Processes, mine: Any) -> list[Any]:

@@ -22,7 +22,7 @@ class Exhibit(NamedTuple):
     """One clip, small: its frames, the truth and the prediction."""
 
     name: str
-    j: float  # tpavi J of the clip
+    j: float  # davis J of the clip: 0 where something is painted on silent frames
     frames: NDArray[np.uint8]  # (C, h, w, 3) RGB
     truth: NDArray[np.uint8]  # (C, h, w), index in the scored classes, 255 unknown
     predicted: NDArray[np.uint8]  # likewise
@@ -48,7 +48,7 @@ class Gallery:
 
         Args:
             clip: the clip.
-            j: tpavi J over its frames.
+            j: davis J, mean over its frames.
             truth: indices of the scored classes, 255 unknown, ``(T, H, W)`` at any size.
             predicted: likewise.
         """
@@ -144,7 +144,7 @@ def draw_sheet(gallery: Gallery, classes: tuple[str, ...]) -> NDArray[np.uint8]:
     """
     pieces: list[tuple[str, NDArray[np.uint8] | None]] = []
     for title, exhibits in (("worst", gallery.worst()), ("best", gallery.best())):
-        pieces += [(f"{title} clips by J", None)] if exhibits else []
+        pieces += [(f"{title} clips by davis J", None)] if exhibits else []
         pieces += [(caption(exhibit, classes), draw_strip(exhibit)) for exhibit in exhibits]
     strips = [strip for _, strip in pieces if strip is not None]
     width = max((strip.shape[1] for strip in strips), default=0) + 2 * MARGIN

@@ -65,7 +65,7 @@ def html_report(scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> 
     for title, exhibits in (("Worst", gallery.worst()), ("Best", gallery.best())):
         if exhibits:
             figures = "".join(_figure(exhibit, scores.classes) for exhibit in exhibits)
-            parts.append(_section(f"{title} clips by tpavi J", figures))
+            parts.append(_section(f"{title} clips by davis J", figures))
     parts.append(f"<details><summary>Every clip</summary>{_clips(scores)}</details>")
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -105,10 +105,13 @@ def _classes(scores: Scores) -> str:
 
 def _clips(scores: Scores) -> str:
     rows = [
-        (clip.name, *map(show_number, (clip.tpavi_j, clip.tpavi_f, clip.davis_j_and_f)))
-        for clip in sorted(scores.clips, key=lambda clip: (clip.tpavi_j, clip.name))
+        (
+            clip.name,
+            *map(show_number, (clip.tpavi_j, clip.tpavi_f, clip.davis_j, clip.davis_f)),
+        )
+        for clip in sorted(scores.clips, key=lambda clip: (clip.davis_j, clip.name))
     ]
-    return _table(rows, ("clip", "tpavi J", "tpavi F", "davis J&F"))
+    return _table(rows, ("clip", "tpavi J", "tpavi F", "davis J", "davis F"))
 
 
 def _figure(exhibit: Exhibit, classes: tuple[str, ...]) -> str:

@@ -96,4 +96,5 @@ def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
     for clip in scores.clips:
         yield "clip", clip.name, "tpavi", "J", clip.tpavi_j
         yield "clip", clip.name, "tpavi", "F", clip.tpavi_f
-        yield "clip", clip.name, "davis", "J&F", clip.davis_j_and_f
+        yield "clip", clip.name, "davis", "J", clip.davis_j
+        yield "clip", clip.name, "davis", "F of boundaries", clip.davis_f
