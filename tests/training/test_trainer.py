@@ -240,14 +240,14 @@ def test_ctrl_c_in_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_
 @pytest.mark.parametrize("settings", [("optim.accumulate=2",), ("model.dropout=0.5",)])
 def test_resuming_in_the_middle_of_an_epoch_leaves_no_trace(tmp_path, settings):
     """Also where a step takes several batches, and where it draws random numbers."""
-    make_trainer(tmp_path / "unbroken", *settings, clips=8).fit()
+    make_trainer(tmp_path / "unbroken", "optim.epochs=1", *settings, clips=8).fit()
     disturb = (3, raises(KeyboardInterrupt))
-    broken = make_trainer(tmp_path / "run", *settings, clips=8, disturb=disturb)
+    broken = make_trainer(tmp_path / "run", "optim.epochs=1", *settings, clips=8, disturb=disturb)
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
     assert 0 < broken.progress.step < broken.steps_per_epoch
     torch.manual_seed(12345)
-    resumed = make_trainer(tmp_path / "run", *settings, clips=8)
+    resumed = make_trainer(tmp_path / "run", "optim.epochs=1", *settings, clips=8)
     resumed.resume()
     torch.rand(7)  # whatever else has been drawn
     resumed.fit()
