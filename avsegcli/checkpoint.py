@@ -51,7 +51,7 @@ def save_checkpoint(
         settings: of the run that trained it, kept for whoever wants to know.
 
     Raises:
-        WeightsError: if a weight is not finite in the stored type.
+        WeightsError: if a weight is not finite in the stored type, or the file cannot be written.
     """
     state = {}
     for key, value in model.state_dict().items():
@@ -67,6 +67,8 @@ def save_checkpoint(
     try:
         save_file(state, part, metadata=header)
         part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot write {path}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -80,6 +80,15 @@ def test_a_run_is_neither_replaced_nor_resumed_unasked(train, finished, capsys):
     assert content(finished) == before
 
 
+def test_an_output_that_is_no_folder_is_refused(train, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "run"):
+        assert train("--force", out=out) == 1
+        assert two_lines(capsys)[0] == f"{file} is no folder"
+    assert file.read_text() == "mine"
+
+
 def test_resume_goes_on_where_the_run_stood(train, tmp_path):
     assert train() == 0
     assert train("--resume", "--set", "optim.epochs=2") == 0

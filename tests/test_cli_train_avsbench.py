@@ -116,6 +116,20 @@ def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_damaged_clip_is_named_and_leaves_no_run(train, tmp_path, capsys):
+    write_fake(tmp_path / "damaged", "ms3", clips=1, splits=("train", "val"))
+    capsys.readouterr()
+    picture = next((tmp_path / "damaged").rglob("train*_3.png"))
+    picture.write_bytes(picture.read_bytes()[:50])
+    for workers in ("0", "1"):
+        arguments = "--dataset", "ms3", "--set", f"data.workers={workers}"
+        assert train(*arguments, root=tmp_path / "damaged") == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("avseg: ")
+        assert str(picture) in last
+        assert not (tmp_path / "run").exists()
+
+
 def test_weights_of_another_model_are_no_beginning(train, tmp_path, capsys):
     from safetensors.torch import load_file, save_file
 

@@ -32,7 +32,8 @@ from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.predictor import Predictor, choose_device
 from avsegcli.training.run import start_training
-from avsegcli.training.trainer import STATE, Trainer
+from avsegcli.training.run_folder import STATE
+from avsegcli.training.trainer import Trainer
 from avsegcli.whole_file import write_whole
 
 SEPARATED = 2  # the row that is not trained

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
-from avsegcli.errors import AvsegError, WeightsError
+from avsegcli.errors import DataError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import Share, open_training
+from avsegcli.training.run_folder import check_run_folder, has_results, remove_run
 from avsegcli.training.team import join_team
-from avsegcli.training.trainer import Trainer, has_results, remove_run
+from avsegcli.training.trainer import Trainer
 from avsegcli.weights import find
 
 
@@ -52,10 +53,7 @@ def start_training(
     Raises:
         AvsegError: data, weights or the run folder are not as they should be.
     """
-    if has_results(out) and not (resume or force):
-        raise AvsegError(
-            f"{out} holds a run already", "--resume goes on with it, --force replaces it"
-        )
+    check_run_folder(out, may_hold_run=resume or force)
     team = join_team(device)
     share = Share(team.rank, team.count)
     train, val = open_training(dataset, config.data, config.optim.seed, data_root, share)
@@ -74,7 +72,12 @@ def start_training(
         f"training on {where}{team.device.type}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except DataError:
+        if team.is_main and not has_results(out):
+            remove_run(out)  # nothing was learned before the damaged clip
+        raise
     team.leave()
 
 

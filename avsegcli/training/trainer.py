@@ -3,7 +3,6 @@
 import json
 import math
 import pickle
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -28,31 +27,14 @@ from avsegcli.training.losses import qsd_losses
 from avsegcli.training.memory import recompute_activations
 from avsegcli.training.optimizer import build_optimizer, fixed_modules
 from avsegcli.training.panels import draw_panel
-from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, RunLog
+from avsegcli.training.run_folder import CONFIG, STATE
+from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
 from avsegcli.training.team import Team, mean_over_team
 from avsegcli.whole_file import write_whole
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state
-STATE = "state.pt"
-RESULTS = (STATE, "best.safetensors", "last.safetensors")
-RUN_FILES = (*RESULTS, "config.json", STEPS, SCORES, PANELS, BOARD)
-
-
-def has_results(run: Path) -> bool:
-    """Say whether a folder holds something that a new run would replace."""
-    return any((run / name).exists() for name in RESULTS)
-
-
-def remove_run(run: Path) -> None:
-    """Delete the files of a run, and nothing else that may lie in its folder."""
-    for name in RUN_FILES:
-        path = run / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -141,7 +123,7 @@ class Trainer:
         main = self.team.is_main
         if main:
             text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
-            write_whole(self.run / "config.json", text + "\n")
+            write_whole(self.run / CONFIG, text + "\n")
         with RunLog(self.run if main else None, self.progress.step) as log:
             try:
                 while self.progress.epoch < self.config.optim.epochs:
@@ -328,9 +310,13 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        part = self.run / f".{STATE}.part"
-        torch.save(state, part)
-        part.replace(self.run / STATE)
+        path, part = self.run / STATE, self.run / f".{STATE}.part"
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # as PyTorch calls a full disk
+            part.unlink(missing_ok=True)
+            raise AvsegError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 
     def resume(self) -> None:
         """Go on from the state saved in the run folder.

@@ -366,6 +366,24 @@ def test_what_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tmp_path,
     load_checkpoint(tmp_path / "last.safetensors")
 
 
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    trainer.save_state()
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def full_disk(_state, part):
+        part.write_bytes(b"half of")
+        raise RuntimeError("[enforce fail] No space left on device\nframe #0")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(AvsegError) as caught:
+        trainer.save_state()
+    assert caught.value.message.startswith(f"cannot write {tmp_path / 'state.pt'}: ")
+    assert "\n" not in caught.value.message
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
 def test_before_the_first_save_the_hint_does_not_speak_of_resuming(tmp_path):
     trainer = make_trainer(tmp_path, disturb=(0, lambda batch: batch.frames.fill_(float("inf"))))
     with pytest.raises(AvsegError) as caught:

@@ -1,0 +1,50 @@
+"""What lies in the folder of a run, and when a new run may go there."""
+
+import os
+import shutil
+from pathlib import Path
+
+from avsegcli.errors import AvsegError
+from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
+
+CONFIG, STATE = "config.json", "state.pt"
+RESULTS = (STATE, "best.safetensors", "last.safetensors")
+RUN_FILES = (*RESULTS, CONFIG, STEPS, SCORES, PANELS, BOARD)
+
+
+def has_results(run: Path) -> bool:
+    """Say whether a folder holds something that a new run would replace."""
+    return any((run / name).exists() for name in RESULTS)
+
+
+def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
+    """Refuse a folder before anything is read or computed for it.
+
+    Args:
+        run: need not be there.
+        may_hold_run: whether a run that it holds is no reason.
+
+    Raises:
+        AvsegError: if it holds a run, is no folder, or cannot be made or written to.
+    """
+    if has_results(run) and not may_hold_run:
+        raise AvsegError(
+            f"{run} holds a run already", "--resume goes on with it, --force replaces it"
+        )
+    there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise AvsegError(f"{there} is no folder", "choose another one with --out")
+    if not os.access(there, os.W_OK):
+        raise AvsegError(f"cannot write to {there}", "choose another folder with --out")
+
+
+def remove_run(run: Path) -> None:
+    """Delete the files of a run, and nothing else that may lie in its folder."""
+    for name in RUN_FILES:
+        path = run / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
