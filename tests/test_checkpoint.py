@@ -89,7 +89,7 @@ def test_a_failed_write_keeps_the_older_file_and_leaves_no_part(
         raise OSError("No space left on device")
 
     monkeypatch.setattr("avsegcli.checkpoint.save_file", full_disk)
-    with pytest.raises(WeightsError, match="cannot write .*No space"):
+    with pytest.raises(WeightsError, match=r"cannot write .*No space"):
         save_checkpoint(path, model, config, CLASSES, name="small")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "older"
