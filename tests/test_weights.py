@@ -213,3 +213,12 @@ def test_what_is_in_the_cache_of_the_hub_is_used(tmp_path):
     folder = tmp_path / "hf" / "models--microsoft--resnet-50" / "snapshots" / REVISION
     path = safetensors(folder / "model.safetensors")
     assert weights.find("resnet50") == path
+
+
+def test_training_takes_weights_by_name(tmp_path, capsys, toy_parts):
+    words = ["train", "--data", str(toy_parts), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*words, "--set", "data.workers=0", "--backbone-weights", "swin-tiny"]) == 1
+    message, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert message == "avseg: the weights 'swin-tiny' are not on this machine"
+    assert hint.strip() == "avseg download swin-tiny"
+    assert not (tmp_path / "run").exists()

@@ -96,6 +96,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run what is in the file
+            reason = "it is damaged, or holds more than tensors"
         raise WeightsError(f"cannot read the weights {path}: {reason}") from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]  # as Swin's own repository wraps them

@@ -172,8 +172,9 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
 def test_a_file_that_cannot_be_read_is_refused(name, tmp_path):
     if name.startswith("damaged"):
         (tmp_path / name).write_bytes(b"these are not weights")
-    with pytest.raises(WeightsError, match=name):
+    with pytest.raises(WeightsError, match=name) as caught:
         load_backbone_weights(EfficientNetLite0(), tmp_path / name)
+    assert "weights_only" not in caught.value.message
 
 
 def test_vggish_loads_the_file_of_torchvggish_without_its_pca(tmp_path):
