@@ -110,6 +110,20 @@ class Config:
         """Return plain nested values, which `config_from_dict` reads back."""
         return asdict(self)
 
+    def to_toml(self) -> str:
+        """Write every setting as TOML, which `load_config` reads back.
+
+        Example:
+            >>> print(Config().to_toml()[:54])
+            [model]
+            backbone = "resnet50"
+            audio_encoder = "vggish"
+        """
+        lines: list[str] = []
+        for table, settings in self.to_dict().items():
+            lines += [f"[{table}]", *(f"{k} = {_to_toml(v)}" for k, v in settings.items()), ""]
+        return "\n".join(lines)
+
 
 def config_from_dict(values: dict[str, Any]) -> Config:
     """Build a config from nested plain values; what is missing keeps its default.
@@ -122,32 +136,46 @@ def config_from_dict(values: dict[str, Any]) -> Config:
     if not problems:
         problems = _find_senseless(config)
     if problems:
-        raise ConfigError("; ".join(problems), "avseg train --help names the settings")
+        raise ConfigError("; ".join(problems), "avseg train --show-settings names them all")
     return config
 
 
 def _find_senseless(config: Config) -> list[str]:
     """Say which values are of the right type but make no sense."""
-    data, optim = config.data, config.optim
-    at_least_one = {
-        "data.size": data.size,
-        "data.num_frames": data.num_frames,
-        "data.batch_size": data.batch_size,
-        "data.clips_per_epoch": data.clips_per_epoch,
-        "optim.epochs": optim.epochs,
-        "optim.accumulate": optim.accumulate,
+    model, data, optim = config.model, config.data, config.optim
+    positive = {
+        "model": ("hidden_dim", "num_heads", "ffn_dim", "num_tokens", "codebook_size"),
+        "data": ("size", "num_frames", "batch_size", "clips_per_epoch"),
+        "optim": ("epochs", "accumulate"),
     }
-    problems = [f"'{key}' should be at least 1" for key, value in at_least_one.items() if value < 1]
+    positive["model"] += ("decomposition_layers", "decoder_layers", "pyramid_dim", "mask_channels")
+    problems = [
+        f"'{table}.{key}' should be at least 1"
+        for table, keys in positive.items()
+        for key in keys
+        if getattr(getattr(config, table), key) < 1
+    ]
+    if problems:
+        return problems
+    for key, width in (("hidden_dim", model.hidden_dim), ("pyramid_dim", model.pyramid_dim)):
+        if width < 4 or width % 4 or width % min(32, width // 4):
+            problems.append(f"'model.{key}' should be a multiple of 4, and of 32 from 128 on")
+    if model.hidden_dim % model.num_heads:
+        problems.append("'model.hidden_dim' should be a multiple of 'model.num_heads'")
+    lengths = {"agreement": (model.agreement, 3), "codebook_warmup": (model.codebook_warmup, 2)}
+    for key, (values, length) in lengths.items():
+        if len(values) != length:
+            problems.append(f"'model.{key}' should have {length} values")
     if data.workers < -1:
         problems.append("'data.workers' should be at least 0, or -1")
     if not optim.lr > 0:
         problems.append("'optim.lr' should be above 0")
     for key, value, known in (
-        ("optim.precision", optim.precision, PRECISIONS),
-        ("optim.schedule", optim.schedule, SCHEDULES),
+        ("precision", optim.precision, PRECISIONS),
+        ("schedule", optim.schedule, SCHEDULES),
     ):
         if value not in known:
-            problems.append(f"'{key}' should be one of {', '.join(known)}, not '{value}'")
+            problems.append(f"'optim.{key}' should be one of {', '.join(known)}, not '{value}'")
     return problems
 
 
@@ -167,10 +195,11 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
             else:
                 problems.append(f"'{prefix}{key}' is a table of settings, not {value!r}")
         elif isinstance(default, tuple):
-            if isinstance(value, list | tuple):
-                arguments[key] = tuple(value)
+            numbers = int | float if isinstance(default[0], float) else int
+            if isinstance(value, list | tuple) and all(isinstance(x, numbers) for x in value):
+                arguments[key] = tuple(map(type(default[0]), value))
             else:
-                problems.append(f"'{prefix}{key}' should be a list, not {value!r}")
+                problems.append(f"'{prefix}{key}' should be a list of numbers, not {value!r}")
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             arguments[key] = float(value)
         elif type(value) is not type(default):
@@ -236,6 +265,14 @@ def _parse_override(override: str) -> dict[str, Any]:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:
         return tomllib.loads(f"{key} = {_quote(value)}")
+
+
+def _to_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _quote(value)
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _quote(value: str) -> str:

@@ -1,3 +1,5 @@
+import tomllib
+
 import pytest
 
 from avsegcli.checkpoint import load_checkpoint
@@ -94,6 +96,25 @@ def test_resume_goes_on_where_the_run_stood(train, tmp_path):
     assert train("--resume", "--set", "optim.epochs=2") == 0
     scores = (tmp_path / "run" / "scores.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in scores[1:]] == [["1", "2"], ["2", "4"]]
+
+
+def test_resuming_with_other_settings_says_so(train, tmp_path, capsys):
+    assert train() == 0
+    capsys.readouterr()
+    assert train("--resume", "--set", "optim.epochs=2", "--set", "optim.lr=1e-5") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: optim.lr was 0.0004, is now 1e-05",
+        "note: optim.epochs was 1, is now 2",
+    ]
+
+
+def test_settings_can_be_shown_without_training(train, tmp_path, capsys):
+    assert train("--show-settings", "--set", "optim.lr=1e-5") == 0
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert shown["optim"]["lr"] == 1e-5
+    assert shown["model"]["hidden_dim"] == 16
+    assert not (tmp_path / "run").exists()
 
 
 def test_resuming_what_is_not_there_is_refused(train, tmp_path, capsys):

@@ -47,7 +47,15 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("optim.lr=-1.0", "'optim.lr' should be above 0"),
         ("optim.precision=fp8", "'optim.precision' should be one of auto, fp32, bf16, not 'fp8'"),
         ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
-        ("optim.milestones=3", "'optim.milestones' should be a list, not 3"),
+        ("optim.milestones=3", "'optim.milestones' should be a list of numbers, not 3"),
+        ("optim.milestones=[8.5]", "'optim.milestones' should be a list of numbers, not [8.5]"),
+        ("model.agreement=[1, 0]", "'model.agreement' should have 3 values"),
+        ("model.decoder_layers=0", "'model.decoder_layers' should be at least 1"),
+        ("model.num_heads=3", "'model.hidden_dim' should be a multiple of 'model.num_heads'"),
+        (
+            "model.hidden_dim=136",
+            "'model.hidden_dim' should be a multiple of 4, and of 32 from 128 on",
+        ),
     ],
 )
 def test_values_that_make_no_sense_are_refused(override, problem):
@@ -59,6 +67,13 @@ def test_values_that_make_no_sense_are_refused(override, problem):
 def test_a_config_survives_the_way_through_plain_values():
     config = load_config("lite", overrides=["optim.milestones=[1, 2]"])
     assert config_from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_config_survives_the_way_through_toml(preset, tmp_path):
+    config = load_config(preset, overrides=["optim.lr=1e-5"], dataset="avss")
+    (tmp_path / "all.toml").write_text(config.to_toml())
+    assert load_config("lite", tmp_path / "all.toml", dataset="s4") == config
 
 
 def test_later_settings_win(tmp_path):

@@ -41,16 +41,26 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     force: Annotated[bool, typer.Option(help="Begin anew where a run is already.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    show_settings: Annotated[
+        bool,
+        typer.Option("--show-settings", help="Print all settings as TOML, train nothing."),
+    ] = False,
 ) -> None:
     """Train a model.
 
     Example: avseg train --dataset avss --data-root AVSBench --preset r50 --out runs/r50-avss
     """
     from avsegcli.config import load_config
+
+    resolved = load_config(preset, config, settings, dataset)
+    if show_settings:
+        typer.echo(resolved.to_toml(), nl=False)
+        return
+
     from avsegcli.training.run import start_training
 
     start_training(
-        load_config(preset, config, settings, dataset),
+        resolved,
         dataset,
         out,
         data_root=data_root,

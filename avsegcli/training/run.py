@@ -10,7 +10,12 @@ from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import Share, open_training
-from avsegcli.training.run_folder import check_run_folder, has_results, remove_run
+from avsegcli.training.run_folder import (
+    changed_settings,
+    check_run_folder,
+    has_results,
+    remove_run,
+)
 from avsegcli.training.team import join_team
 from avsegcli.training.trainer import Trainer
 from avsegcli.weights import find
@@ -60,6 +65,8 @@ def start_training(
     trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
     if resume:
         trainer.resume()
+        for change in changed_settings(out, config):
+            trainer.report(f"note: {change}")
     else:
         _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
         trainer.restart_average()

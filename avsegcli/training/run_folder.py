@@ -1,9 +1,11 @@
 """What lies in the folder of a run, and when a new run may go there."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
+from avsegcli.config import Config
 from avsegcli.errors import AvsegError
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
 
@@ -36,6 +38,21 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
         raise AvsegError(f"{there} is no folder", "choose another one with --out")
     if not os.access(there, os.W_OK):
         raise AvsegError(f"cannot write to {there}", "choose another folder with --out")
+
+
+def changed_settings(run: Path, config: Config) -> list[str]:
+    """Say which settings differ from those that a run was begun with, one sentence each."""
+    try:
+        before = json.loads((run / CONFIG).read_text())
+    except (OSError, ValueError):
+        return []
+    now = json.loads(json.dumps(config.to_dict()))  # lists for tuples
+    return [
+        f"{table}.{key} was {before[table][key]}, is now {value}"
+        for table, settings in now.items()
+        for key, value in settings.items()
+        if before.get(table, {}).get(key, value) != value
+    ]
 
 
 def remove_run(run: Path) -> None:
