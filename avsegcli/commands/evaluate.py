@@ -87,6 +87,9 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Also write a page with everything: .html.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Threads that read clips while others are scored.")
+    ] = 2,
     multi_gpu: Annotated[
         bool,
         typer.Option(
@@ -141,6 +144,7 @@ def evaluate(
             listen=listen,
             seed=seed,
             gallery=gallery if files.show_clips else None,
+            workers=workers,
             processes=processes,
             progress=update,
         )

@@ -35,8 +35,8 @@ from avsegcli.evaluation.prediction import (
     resize_labels,
 )
 from avsegcli.evaluation.processes import ALONE, Processes
+from avsegcli.evaluation.read_ahead import read_ahead
 from avsegcli.evaluation.stored import StoredMasks
-from avsegcli.media.prefetch import prefetch
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def evaluate(
     listen: bool = False,
     seed: int = 0,
     gallery: Gallery | None = None,
+    workers: int = 1,
     processes: Processes = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
@@ -102,6 +103,7 @@ def evaluate(
             of a model.
         seed: of the choice of sounds for `swap`.
         gallery: is shown every clip.
+        workers: threads that read clips ahead.
         processes: among which the clips are divided; each gets the scores of all.
         progress: called after each clip with the number of clips done and of all, of this process.
 
@@ -115,8 +117,7 @@ def evaluate(
         listening = Listening(predictor, dataset, convention=convention, seed=seed)
 
     share = processes.share(len(dataset))
-    # The next clip is read while this one is predicted.
-    with closing(prefetch(dataset[index] for index in share)) as clips:
+    with closing(read_ahead(dataset, share, workers)) as clips:
         for done, (index, clip) in enumerate(zip(share, clips, strict=True), start=1):
             rows, columns = PROTOCOL_SIZE if size == "protocol" else clip.labels.shape[1:]
             predicted = _predict(predictor, clip, (rows, columns), threshold, convention)

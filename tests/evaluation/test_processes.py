@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from test_evaluator import Clips, Sees, clip
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, DataError
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.evaluation.gallery import Gallery
 from avsegcli.evaluation.metrics import PerFrame, ScoredFrame
 from avsegcli.evaluation.processes import ALONE, Processes, launch, launched_processes
+from avsegcli.evaluation.read_ahead import read_ahead
 
 
 def together(number, task):
@@ -54,6 +55,41 @@ def test_several_processes_find_what_one_finds(number):
         return scores, [e.name for e in (*gallery.worst(), *gallery.best())]
 
     assert together(number, task) == [task(ALONE)] * number
+
+
+@pytest.mark.parametrize("workers", [2, 20])
+def test_several_workers_find_what_one_finds(workers):
+    clips = random_clips()
+    assert evaluate(Sees(), clips, workers=workers) == evaluate(Sees(), clips)
+
+
+def test_clips_are_read_in_order_and_not_further_ahead_than_there_are_workers():
+    asked = []
+
+    class Counting(list):
+        def __getitem__(self, index):
+            asked.append(index)
+            return index
+
+    clips = read_ahead(Counting(), range(8), workers=3)
+    assert next(clips) == 0
+    assert max(asked) <= 3
+    assert list(clips) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_clip_that_cannot_be_read_is_told_and_the_threads_end():
+    class Damaged(list):
+        def __getitem__(self, index):
+            if index == 1:
+                raise DataError("clip 1 is damaged")
+            return index
+
+    before = threading.active_count()
+    clips = read_ahead(Damaged(), range(5), workers=2)
+    assert next(clips) == 0
+    with pytest.raises(DataError, match="clip 1 is damaged"):
+        next(clips)
+    assert threading.active_count() == before
 
 
 def test_more_processes_than_clips_are_fine():
