@@ -14,10 +14,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avsegcli.errors import ConfigError
+from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
 
-LONGEST_WAIT = timedelta(hours=6)  # for the main process, while it validates
+LONGEST_WAIT = timedelta(hours=2)  # for each other, as while the main process saves
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Team:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process validates, saves and reports."""
+        """Whether this process saves and reports."""
         return self.rank == 0
 
     def place(self, model: QSD) -> QSD:
@@ -45,6 +46,21 @@ class Team:
     def join(self, model: nn.Module) -> nn.Module:
         """Return the model as it is to be called: gradients become the mean of all processes."""
         return model if self.accelerator is None else self.accelerator.prepare_model(model)
+
+    def agree(self, model: QSD) -> QSD:
+        """Give all the main process's model: on CPUs, statistics of batch norms differ."""
+        if self.accelerator is not None:
+            for value in model.state_dict().values():
+                dist.broadcast(value, src=0)
+        return model
+
+    def validators(self) -> Processes:
+        """Give the same processes as those that share an evaluation."""
+        if self.accelerator is None:
+            return ALONE
+        from accelerate.utils import gather_object
+
+        return Processes(self.rank, self.count, gather_object)
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -128,8 +128,7 @@ class Trainer:
             try:
                 while self.progress.epoch < self.config.optim.epochs:
                     self._train_epoch(log)
-                    if main:
-                        self._validate(log)
+                    self._validate(log)
                     self.team.wait()
                     self.progress.epoch += 1
                     self.save_state()
@@ -257,7 +256,7 @@ class Trainer:
         model = build_qsd(self.config.model, len(self.classes) - 1)
         state = self.average.state if self.average is not None else self.model.state_dict()
         model.load_state_dict(state)
-        return model.to(self.team.device).eval()
+        return self.team.agree(model.to(self.team.device)).eval()
 
     @staticmethod
     def score(scores: Scores) -> float:
@@ -267,7 +266,7 @@ class Trainer:
     def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
         predictor = Predictor.from_model(loaded, self.team.device)
-        scores = evaluate(predictor, self.val)
+        scores = evaluate(predictor, self.val, processes=self.team.validators())
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
@@ -280,8 +279,10 @@ class Trainer:
             "miou_present": scores.avss.miou_present,
             **self._codebook_values(),
         }
-        log.write_panel(draw_panel(predictor, self.val), epoch, self.progress.step)
+        if not self.team.is_main:
+            return
         better = self.score(scores) > self.progress.best
+        log.write_panel(draw_panel(predictor, self.val), epoch, self.progress.step)
         for name in ("last", "best") if better else ("last",):
             path = self.run / f"{name}.safetensors"
             save_checkpoint(

@@ -108,9 +108,14 @@ def test_two_processes_end_with_the_weights_of_one(runs):
         torch.testing.assert_close(two[key], value, rtol=1e-2, atol=1e-3, msg=key)
 
 
-def test_the_main_process_alone_validates_and_saves(runs):
-    assert len(rows(runs[1] / "scores.csv")) == 1
+def test_two_processes_validate_together_and_the_main_one_saves(runs):
+    one, two = (rows(run / "scores.csv") for run in runs)
+    assert len(two) == 1
+    for key in ("tpavi_j", "tpavi_f", "miou", "silent_area"):
+        if one[0][key]:
+            assert float(two[0][key]) == pytest.approx(float(one[0][key]), abs=0.01)
     assert (runs[1] / "state.pt").exists()
+    assert (runs[1] / "best.safetensors").exists()
 
 
 def test_several_processes_without_accelerate_are_refused(monkeypatch):
