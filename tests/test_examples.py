@@ -46,3 +46,18 @@ def test_results_writes_the_page_with_what_each_command_prints(single_clips, unt
         assert words in page
     for link in page.split("](results/")[1:]:
         assert (tmp_path / "results" / link.split(")")[0]).stat().st_size > 1000
+
+
+def test_ablate_toy_trains_and_scores_rows(tmp_path):
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    less = {"ROWS": "1 2", "SEEDS": "1", "CLIPS": "8", "TEST_CLIPS": "1"}
+    done = subprocess.run(
+        [EXAMPLES / "ablate_toy.sh", tmp_path / "toy"],
+        env={**os.environ, "PATH": beside_python, **less},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "row 2 (separate first), semantic, seed 0" in done.stderr
+    assert "Table 2, one seed" in done.stdout
