@@ -108,6 +108,8 @@ def _initialise(
         audio_weights = find(audio_weights)
         load_audio_weights(model.audio_encoder, audio_weights)
         report(f"audio encoder from {audio_weights.name}")
+    elif init is None:
+        report("the audio encoder begins from random weights; see --audio-weights")
     if init is not None:
         ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
         fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}

@@ -307,6 +307,7 @@ class Trainer:
             return
         state = {
             "progress": vars(self.progress),
+            "steps_per_epoch": self.steps_per_epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -334,9 +335,13 @@ class Trainer:
             state = torch.load(path, map_location=self.team.device, weights_only=True)
         except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
             raise WeightsError(f"{path} is damaged", "--force begins anew") from error
-        progress = Progress(**state["progress"])
-        done = progress.step - progress.epoch * self.steps_per_epoch
-        if not 0 <= done <= self.steps_per_epoch:
+        try:
+            progress, steps_per_epoch = Progress(**state["progress"]), state["steps_per_epoch"]
+        except (KeyError, TypeError) as error:
+            raise WeightsError(
+                f"{path} was written by another version of avseg", "--force begins anew"
+            ) from error
+        if steps_per_epoch != self.steps_per_epoch:
             raise AvsegError(
                 f"{path} belongs to a run with epochs of another length",
                 "resume with the same data, data.batch_size, data.clips_per_epoch, "

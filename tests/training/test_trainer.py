@@ -458,6 +458,9 @@ def test_what_cannot_be_resumed_is_refused(unbroken, tmp_path):
     (tmp_path / "state.pt").write_bytes((unbroken / "state.pt").read_bytes()[:9999])
     with pytest.raises(WeightsError, match="damaged"):
         make_trainer(tmp_path).resume()
+    torch.save({"progress": {"epoch": 1}}, tmp_path / "state.pt")
+    with pytest.raises(WeightsError, match="another version"):
+        make_trainer(tmp_path).resume()
 
 
 def test_training_and_validation_must_have_the_same_classes(tmp_path):
