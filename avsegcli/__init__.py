@@ -6,4 +6,18 @@ composed from parts; `training/` losses and trainer; `evaluation/` metrics; `med
 files to arrays and back; `config.py` every setting; `errors.py` what a user is told.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from avsegcli.segmenter import Segmenter as Segmenter
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Segmenter` when it is asked for, so that `import avsegcli` stays light."""
+    if name == "Segmenter":
+        from avsegcli.segmenter import Segmenter
+
+        return Segmenter
+    raise AttributeError(f"module 'avsegcli' has no attribute '{name}'")

@@ -3,29 +3,29 @@
     thread 1   decode, scale down, log-mel     windows of T analysed frames
     thread 2   the network                     (T, L + 1, h, w) probabilities
     caller     masks of every frame            FrameResult
-               paint, encode, mux (segment_file)
+               paint, encode, write (segment_file, outputs.py)
 
 Each stage holds one window, so that memory does not grow with the video.
 """
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.errors import ConfigError, MediaError
-from avsegcli.media.decode import SoundReader, VideoReader
-from avsegcli.media.encode import VideoWriter, check_writable, container_of, written_whole
-from avsegcli.media.masks import MaskFinder, Masks
-from avsegcli.media.overlay import Painter
+from avsegcli.errors import ConfigError
+from avsegcli.media.decode import SoundReader, SoundTrack, VideoReader
+from avsegcli.media.masks import MaskFinder
+from avsegcli.media.overlay import Colour
 from avsegcli.media.prefetch import prefetch
+from avsegcli.media.still import open_pictures
 from avsegcli.media.windows import Window, cut_windows, spread_masks
-from avsegcli.timeline import Event, Timeline
+from avsegcli.outputs import Encoding, Look, Outputs, Writers
+from avsegcli.results import FrameResult, Summary
+from avsegcli.timeline import Timeline
 
 PICTURE_SIZE = 224  # longer side of what the network sees, in pixels
 
@@ -52,40 +52,6 @@ class MaskPredictor(Protocol):
     ) -> NDArray[np.float32]:
         """Return ``(T, L + 1, h, w)`` for T pictures ``(H, W, 3)`` and ``(T, 96, 64)``."""
         ...
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """One frame of a video and what sounds where in it."""
-
-    index: int  # number of the frame, from 0 on
-    time: float  # seconds from the start of the file
-    end: float  # seconds; when the next frame is shown
-    analysed: bool  # the network has seen this very frame; else between two that it has
-    probs: NDArray[np.float32]  # (L + 1, h, w) class probabilities; index 0 background
-    frame: Any  # av.VideoFrame, yuv420p, upright, full size; copy it before drawing on it
-    masks: Masks
-
-    @cached_property
-    def labels(self) -> NDArray[np.uint8]:
-        """The class of every pixel, ``(H, W)``; 0 is the background."""
-        return self.masks.labels()
-
-    @cached_property
-    def rgb(self) -> NDArray[np.uint8]:
-        """The picture, ``(H, W, 3)``."""
-        array: NDArray[np.uint8] = self.frame.to_ndarray(format="rgb24")
-        return array
-
-
-class Summary(NamedTuple):
-    """What `Segmenter.segment_file` found."""
-
-    output: Path
-    frames: int
-    seconds: float  # end of the last frame
-    events: list[Event]  # which class sounds when
-    problems: list[str]  # what was wrong with the input, a line each
 
 
 class Segmenter:
@@ -125,15 +91,21 @@ class Segmenter:
             self._predictor = Predictor(self._weights, self._device)
         return self._predictor
 
-    def check_files(self, video: str | Path, output: str | Path, *, force: bool = False) -> None:
+    def check_files(
+        self,
+        video: str | Path,
+        wanted: Outputs,
+        *,
+        audio: str | Path | None = None,
+        audio_stream: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
         """Raise what `segment_file` would raise about its files, without loading the model."""
-        video, output = Path(video), Path(output)
-        container_of(output)
-        VideoReader(video).close()
-        SoundReader(video).close()
-        if output.exists() and output.samefile(video):
-            raise MediaError(f"{output} is the video itself", "Give another name to the output.")
-        check_writable(output, force=force)
+        video = Path(video)
+        track = SoundTrack(Path(audio or video), audio_stream)
+        SoundReader(track).close()
+        open_pictures(video, track).close()
+        wanted.check(inputs=[video, track.path], overwrite=overwrite)
 
     def segment(
         self,
@@ -141,6 +113,8 @@ class Segmenter:
         *,
         fps: float = 4.0,
         threshold: float | None = None,
+        audio: str | Path | None = None,
+        audio_stream: int | None = None,
         problems: list[str] | None = None,
     ) -> Generator[FrameResult, None, None]:
         """Find what sounds where in each frame of a video, without writing files.
@@ -149,9 +123,11 @@ class Segmenter:
         frames in between get probabilities linear in time.
 
         Args:
-            video: a video file with sound.
+            video: a video file with sound, or a picture if there is `audio`.
             fps: analysed frames a second; of a video with fewer, all are.
             threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
+            audio: a file whose sound is taken instead of the video's own.
+            audio_stream: which sound stream of the file, from 1 on; None: its default one.
             problems: a list that takes what was wrong with the file, a line each, at the end.
 
         Yields:
@@ -161,9 +137,10 @@ class Segmenter:
             MediaError: if the file is not a readable video with sound.
             ConfigError: if an argument is out of its range.
         """
+        track = SoundTrack(Path(audio or video), audio_stream)
         with (
-            closing(VideoReader(Path(video))) as pictures,
-            closing(SoundReader(Path(video))) as sound,
+            closing(SoundReader(track)) as sound,
+            closing(open_pictures(Path(video), track)) as pictures,
         ):
             yield from self._segment(pictures, sound, fps, threshold, problems)
 
@@ -212,55 +189,95 @@ class Segmenter:
     def segment_file(
         self,
         video: str | Path,
-        output: str | Path,
+        output: str | Path | None = None,
         *,
         fps: float = 4.0,
-        alpha: float = 0.5,
         threshold: float | None = None,
-        force: bool = False,
+        audio: str | Path | None = None,
+        audio_stream: int | None = None,
+        style: str = "overlay",
+        alpha: float = 0.5,
+        palette: Sequence[Colour] = (),
+        legend: bool = True,
+        labels: bool = True,
+        codec: str | None = None,
+        crf: int | None = None,
+        preset: str | None = None,
+        masks: str | Path | None = None,
+        every_frame: bool = False,
+        json: str | Path | None = None,
+        alpha_video: str | Path | None = None,
+        timeline: str | Path | Sequence[str | Path] = (),
+        report: str | Path | None = None,
+        overwrite: bool = False,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Summary:
-        """Paint the sounding objects of a video, keeping its size, frame rate and sound.
+        """Find what sounds in a video and write what is wanted of it, any number of files.
+
+        Files appear when all of them are complete.
 
         Args:
-            video: a video file with sound.
-            output: .mp4, .mov, .mkv or .webm; it appears when it is complete.
+            video: a video file with sound, or a picture if there is `audio`.
+            output: the painted video, with the size, frame rate and sound of the input: .mp4,
+                .mov, .mkv, .webm or .gif.
             fps: analysed frames a second; of a video with fewer, all are.
-            alpha: opacity of the masks in [0, 1].
             threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
-            force: replace `output` if it exists.
+            audio: a file whose sound is taken instead of the video's own.
+            audio_stream: which sound stream of the file, from 1 on; None: its default one.
+            style: how it is painted, one of `avsegcli.media.styles.STYLES`.
+            alpha: opacity of the masks in [0, 1].
+            palette: RGB colours of the classes, from index 1 on; empty: the built-in ones.
+            legend: list in a corner what sounds.
+            labels: write the class beside each mask.
+            codec: FFmpeg's name of the encoder of `output`; None: that of its suffix.
+            crf: quality of the encoder, lower is better; None: a good one.
+            preset: of the encoder; None: a fast one.
+            masks: a folder for a palette PNG of each analysed frame, and classes.json.
+            every_frame: masks of every frame of the video.
+            json: objects of each analysed frame with COCO run lengths, and events.
+            alpha_video: what sounds, cut out: .mov (ProRes 4444) or .webm (VP9).
+            timeline: which class sounds when: .png, .csv, .srt or .vtt; one or several.
+            report: one self-contained HTML page.
+            overwrite: replace outputs that exist.
             progress: is told after each frame how many seconds are done, and of how many (None
                 if the file does not say).
 
         Raises:
-            MediaError: if the video cannot be read or the output not be written.
+            MediaError: if the video cannot be read or an output not be written.
             ConfigError: if an argument is out of its range.
         """
-        video, output = Path(video), Path(output)
-        if not 0 <= alpha <= 1:
-            raise ConfigError(f"alpha must be from 0 to 1, not {alpha}")
-        self.check_files(video, output, force=force)
-        timeline = Timeline(self.predictor.classes)
+        video = Path(video)
+        wanted = Outputs.of(output, masks, json, alpha_video, timeline, report)
+        look = Look(style, alpha, tuple(palette), legend, labels)
+        encoding = Encoding(codec, crf, preset)
+        look.check()
+        encoding.check(wanted.output)
+        self.check_files(video, wanted, audio=audio, audio_stream=audio_stream, overwrite=overwrite)
+        track = SoundTrack(Path(audio or video), audio_stream)
+        events = Timeline(self.predictor.classes)
         problems: list[str] = []
         frames, seconds = 0, 0.0
         with (
-            closing(VideoReader(video)) as pictures,
-            closing(SoundReader(video)) as sound,
-            written_whole(output) as part,
+            closing(SoundReader(track)) as sound,
+            closing(open_pictures(video, track)) as pictures,
             closing(self._segment(pictures, sound, fps, threshold, problems)) as results,
-            VideoWriter(part, pictures, video, name=output) as writer,
+            Writers(
+                wanted,
+                pictures,
+                track,
+                model=self.predictor.model_name,
+                classes=self.predictor.classes,
+                look=look,
+                encoding=encoding,
+                every_frame=every_frame,
+            ) as writers,
         ):
-            painter = Painter(
-                self.predictor.classes,
-                pictures.width,
-                pictures.height,
-                colorspace=pictures.colorspace,
-                alpha=alpha,
-            )
             for result in results:
-                writer.write(painter.paint(result.frame, result.masks))
-                timeline.add(result.time, result.end, result.masks.regions)
+                writers.add(result)
+                events.add(result.time, result.end, result.masks.regions)
                 frames, seconds = result.index + 1, result.end
                 if progress is not None:
                     progress(seconds, pictures.duration)
-        return Summary(output, frames, seconds, timeline.events(), problems)
+            results.close()
+            writers.finish(events.events(), seconds)
+        return Summary(wanted.paths(), frames, seconds, events.events(), problems)

@@ -63,7 +63,6 @@ def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_
     output = tmp_path / "out.mp4"
     for video, wanted, words in (
         (tmp_path / "none.mp4", output, "no such file"),
-        (tmp_path, output, "is a folder"),
         (text, output, "not a video"),
         (empty, output, "is empty"),
         (silent, output, "has no sound"),

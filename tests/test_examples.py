@@ -1,9 +1,12 @@
 """The scripts in examples/ run."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from videos import write_video
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -61,3 +64,21 @@ def test_ablate_toy_trains_and_scores_rows(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "row 2 (separate first), semantic, seed 0" in done.stderr
     assert "Table 2, one seed" in done.stdout
+
+
+def test_batch_paints_a_folder_and_goes_on(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", seconds=0.3)
+    beside_python = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for status in ("done", "skipped"):
+        done = subprocess.run(
+            [EXAMPLES / "batch.sh", tmp_path / "videos", tmp_path / "out"],
+            env={**os.environ, "PATH": beside_python},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        (record,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert record["status"] == status
+        assert len(record["outputs"]) == 3

@@ -164,7 +164,7 @@ def test_an_output_is_replaced_only_if_asked_and_never_before_the_new_one_is_who
     with pytest.raises(MediaError, match="exists already"):
         segmenter.segment_file(source, output)
     assert output.read_text() == "precious"
-    segmenter.segment_file(source, output, force=True)
+    segmenter.segment_file(source, output, overwrite=True)
     assert len(Read(output).frames) == 9
 
 
@@ -175,7 +175,7 @@ def test_the_video_itself_is_never_the_output(segmenter, tmp_path):
     before = source.read_bytes()
     for output in (source, link):
         with pytest.raises(MediaError, match="is the video itself"):
-            segmenter.segment_file(source, output, force=True)
+            segmenter.segment_file(source, output, overwrite=True)
     assert source.read_bytes() == before
 
 

@@ -1,15 +1,16 @@
-"""`avseg segment`: paint the sounding objects of a video."""
+"""`avseg segment`: find and paint what sounds in videos, and tell of it in files."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from avsegcli.errors import ConfigError
 
-    from avsegcli.segmenter import Summary
+if TYPE_CHECKING:
+    from avsegcli.batch import Job
 
 
 class DeviceChoice(StrEnum):
@@ -21,23 +22,77 @@ class DeviceChoice(StrEnum):
     MPS = "mps"
 
 
+class StyleChoice(StrEnum):
+    """How videos are painted."""
+
+    OVERLAY = "overlay"
+    OUTLINE = "outline"
+    SPOTLIGHT = "spotlight"
+    CUTOUT = "cutout"
+    SIDE_BY_SIDE = "side-by-side"
+    BLUR_OTHERS = "blur-others"
+
+
 def segment(
-    video: Annotated[Path, typer.Argument(help="A video with sound.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The painted video: .mp4, .mov, .mkv or .webm.",
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders of videos, patterns, pictures (with --audio), or - for a list "
+            "on standard input.",
             show_default=False,
         ),
     ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The painted video: .mp4, .mov, .mkv, .webm or .gif; of several inputs a folder. "
+            "{name} stands for the input.",
+            show_default=False,
+        ),
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(help="Folder for a palette PNG of each analysed frame.", show_default=False),
+    ] = None,
+    every_frame: Annotated[
+        bool, typer.Option("--every-frame", help="Masks of every frame of the video.")
+    ] = False,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            help="Objects of each analysed frame with COCO run lengths, and events.",
+            show_default=False,
+        ),
+    ] = None,
+    alpha_video: Annotated[
+        str | None,
+        typer.Option(
+            help="What sounds, cut out: .mov (ProRes 4444) or .webm (VP9).", show_default=False
+        ),
+    ] = None,
+    timeline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which class sounds when: .png, .csv, .srt or .vtt; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="One self-contained .html page.", show_default=False)
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="Take the sound of this file instead.", show_default=False),
+    ] = None,
+    audio_stream: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of the sound stream.", show_default="the default one"),
+    ] = None,
     fps: Annotated[
         float, typer.Option(help="Analysed frames a second; between them masks are interpolated.")
     ] = 4.0,
-    alpha: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Opacity of the masks; 0: outlines only.")
-    ] = 0.5,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -47,109 +102,188 @@ def segment(
             show_default="that of the model, 0.5",
         ),
     ] = None,
+    style: Annotated[
+        StyleChoice, typer.Option(help="How the video is painted.")
+    ] = StyleChoice.OVERLAY,
+    alpha: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Opacity of the masks; 0: outlines only.")
+    ] = 0.5,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            help="Colours of the classes, such as '#ff6348,#2ec4ff', or a file of them.",
+            show_default=False,
+        ),
+    ] = None,
+    legend: Annotated[
+        bool, typer.Option("--legend/--no-legend", help="List in a corner what sounds.")
+    ] = True,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Write the class beside each mask.")
+    ] = True,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="FFmpeg's name of the encoder.", show_default="libx264, or libvpx-vp9"),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=63,
+            help="Quality of the encoder, lower is better.",
+            show_default="20, or 32 of VP9",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Preset of the encoder.", show_default="veryfast")
+    ] = None,
     device: Annotated[
         DeviceChoice, typer.Option(help="Where the network runs.")
     ] = DeviceChoice.AUTO,
     weights: Annotated[
         Path | None, typer.Option(help="A checkpoint.", show_default="the packaged one")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the output if it exists.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", "--force", help="Replace outputs that exist.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip inputs whose outputs are complete.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Videos worked on at a time.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Every Nth input only, from the Ith on.",
+            show_default="the rank under torchrun",
+        ),
+    ] = None,
+    json_summary: Annotated[
+        Path | None,
+        typer.Option(help="How each input went, as JSON; replaced.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Print nothing but warnings and errors.")
     ] = False,
 ) -> None:
-    """Paint the sounding objects of VIDEO, and say which class sounds when.
+    """Find the sounding objects of videos, paint them, and say which class sounds when.
 
     Example: avseg segment clip.mp4 -o painted.mp4
+
+    Example: avseg segment videos/ -o painted/ --json painted/ --resume
     """
+    from avsegcli import batch
+    from avsegcli.media.inputs import are_several, find_inputs
+    from avsegcli.media.palette import parse_palette
+    from avsegcli.outputs import Encoding, Look
+
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other", "Give one of them.")
+    wanted: dict[str, list[str | None]] = {
+        "output": [output],
+        "masks": [masks],
+        "json": [json],
+        "alpha_video": [alpha_video],
+        "timeline": [*(timeline or [])],
+        "report": [report],
+    }
+    named = {key: [text for text in texts if text] for key, texts in wanted.items()}
+    several = are_several(inputs)
+    folders = [Path(text) for texts in named.values() for text in texts if several]
+    found = find_inputs(inputs, pictures=audio is not None, outside=folders)
+    part = batch.parse_shard(shard, os.environ)
+    planned = batch.share(batch.plan(found, named, several=several), part)
+    options: dict[str, Any] = {
+        "fps": fps,
+        "threshold": threshold,
+        "audio": audio,
+        "audio_stream": audio_stream,
+        "style": style.value,
+        "alpha": alpha,
+        "palette": parse_palette(palette) if palette else (),
+        "legend": legend,
+        "labels": labels,
+        "codec": codec,
+        "crf": crf,
+        "preset": preset,
+        "every_frame": every_frame,
+    }
+    for job in planned[:1]:
+        job.outputs.check_formats()
+        Look(style.value, alpha).check()
+        Encoding(codec, crf, preset).check(job.outputs.output)
+    batch.settle_existing(planned, resume=resume, overwrite=overwrite)
+    if dry_run:
+        for job in planned:
+            names = ", ".join(str(path) for path in job.outputs.paths())
+            typer.echo(f"{job.video} -> {names}{' (complete)' if job.status == 'skipped' else ''}")
+        return
+    overwrite = overwrite or resume
+    if part[1] > 1 and json_summary is not None:
+        json_summary = json_summary.with_stem(f"{json_summary.stem}-{part[0]}-of-{part[1]}")
+    _run(planned, options, weights, device.value, overwrite, jobs, json_summary, quiet, several)
+
+
+def _run(
+    planned: "list[Job]",
+    options: dict[str, Any],
+    weights: Path | None,
+    device: str,
+    overwrite: bool,
+    workers: int,
+    json_summary: Path | None,
+    quiet: bool,
+    several: bool,
+) -> None:
     from rich.console import Console
 
+    from avsegcli import batch
+    from avsegcli.commands import segment_progress as show
     from avsegcli.segmenter import Segmenter
 
-    segmenter = Segmenter(weights=weights, device=device.value)
-    segmenter.check_files(video, output, force=force)
-    predictor = segmenter.predictor
+    segmenter = Segmenter(weights=weights, device=device)
+    if not several and len(planned) == 1:  # tell what is wrong before the model is loaded
+        job = planned[0]
+        audio, stream = options["audio"], options["audio_stream"]
+        if job.status == "waiting":
+            segmenter.check_files(
+                job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
+            )
+    if any(job.status == "waiting" for job in planned):
+        predictor = segmenter.predictor
+        if not quiet:
+            typer.echo(
+                f"avseg: {predictor.model_name} ({len(predictor.classes) - 1} classes) "
+                f"on {predictor.device_name}",
+                err=True,
+            )
+    try:
+        with show.SpeedBars(shown=not quiet) as bars:
+            batch.run(
+                planned,
+                segmenter,
+                options,
+                workers=workers,
+                overwrite=overwrite,
+                progress=bars.update,
+                finished=bars.end,
+            )
+    finally:
+        if json_summary is not None:
+            batch.write_summary(json_summary, planned)
+    for job in planned:
+        for problem in job.problems:
+            typer.echo(f"avseg: warning: {problem}", err=True)
+        if job.status == "failed":
+            typer.echo(f"avseg: {job.error}", err=True)
+            if job.hint:
+                typer.echo(f"       {job.hint}", err=True)
     if not quiet:
-        typer.echo(
-            f"avseg: {predictor.model_name} ({len(predictor.classes) - 1} classes) "
-            f"on {predictor.device_name}",
-            err=True,
-        )
-    with _SpeedBar(video.name, shown=not quiet) as bar:
-        summary = segmenter.segment_file(
-            video,
-            output,
-            fps=fps,
-            alpha=alpha,
-            threshold=threshold,
-            force=force,
-            progress=bar.update,
-        )
-    for problem in summary.problems:
-        typer.echo(f"avseg: warning: {problem}", err=True)
-    if not quiet:
-        Console().print(_table(summary))
-
-
-class _SpeedBar:
-    """A progress bar with the speed, on standard error if that is a terminal."""
-
-    def __init__(self, name: str, *, shown: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not (shown and console.is_terminal),
-        )
-        self._task = self._progress.add_task(name, total=None, speed="")
-
-    def update(self, seconds: float, total: float | None) -> None:
-        """Show that so many seconds of the video are done, of so many."""
-        elapsed = self._progress.tasks[0].elapsed
-        speed = f"{seconds / elapsed:.1f} x real time" if elapsed else ""
-        self._progress.update(self._task, completed=seconds, total=total, speed=speed)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-
-def _table(summary: "Summary") -> "Table":
-    """Lay out which class sounds when, and how long in all."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=str(summary.output), title_justify="left")
-    table.add_column("class", no_wrap=True)
-    table.add_column("when")
-    table.add_column("seconds", justify="right")
-    for name in dict.fromkeys(event.class_name for event in summary.events):
-        events = [event for event in summary.events if event.class_name == name]
-        when = ", ".join(f"{_clock(event.start)}-{_clock(event.end)}" for event in events)
-        table.add_row(name, when, f"{sum(event.end - event.start for event in events):.1f}")
-    if not summary.events:
-        table.add_row("-", "nothing in the picture is found to sound", "0.0")
-    return table
-
-
-def _clock(seconds: float) -> str:
-    """Write a time as mm:ss.s.
-
-    Example:
-        >>> _clock(83.26)
-        '01:23.3'
-    """
-    tenths = round(seconds * 10)
-    return f"{tenths // 600:02d}:{tenths % 600 // 10:02d}.{tenths % 10}"
+        done = [job for job in planned if job.summary is not None]
+        if several:
+            Console().print(show.batch_table(planned))
+        elif done and done[0].summary is not None:
+            Console().print(show.event_table(done[0].summary))
+    if any(job.status == "failed" for job in planned):
+        raise typer.Exit(1)

@@ -44,7 +44,7 @@ def open_media(path: Path) -> Any:
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror}") from error
     if path.is_dir():
-        raise MediaError(f"{path} is a folder, not a video", "Name one video file.")
+        raise MediaError(f"{path} is a folder, not a video", "Name a file.")
     if size == 0:
         raise MediaError(f"{path} is empty (0 bytes)", "Copy or download it again.")
     try:
@@ -78,6 +78,37 @@ def best_stream(container: Any, kind: str) -> Any | None:
     ]
     best = container.streams.best(kind)
     return best if best in streams else next(iter(streams), None)
+
+
+class SoundTrack(NamedTuple):
+    """Where the sound of a video comes from: its own file, or another one."""
+
+    path: Path
+    number: int | None = None  # of the sound stream, from 1 on; None: the one a player chooses
+
+    def stream_in(self, container: Any) -> Any:
+        """Return the stream in an open file.
+
+        Raises:
+            MediaError: if there is no such stream.
+        """
+        if self.number is None:
+            stream = best_stream(container, "audio")
+            if stream is None:
+                raise MediaError(
+                    f"{self.path} has no sound", "Give it the sound of a file: --audio FILE."
+                )
+            return stream
+        streams = container.streams.audio
+        if not 1 <= self.number <= len(streams):
+            raise MediaError(
+                f"{self.path} has no sound stream {self.number}",
+                f"It has {len(streams)}; the first is 1.",
+            )
+        stream = streams[self.number - 1]
+        if stream.codec_context is None:
+            raise MediaError(f"sound stream {self.number} of {self.path} has an unknown codec")
+        return stream
 
 
 class StreamDecoder:
@@ -191,7 +222,9 @@ class VideoReader:
         self._container = open_media(path)
         stream = best_stream(self._container, "video")
         if stream is None:
-            raise MediaError(f"{path} has no picture", "avseg needs a video with sound.")
+            raise MediaError(
+                f"{path} has no picture", "Give a video, or a picture and --audio FILE."
+            )
         stream.thread_type = "AUTO"
         self._stream = stream
         self._decoder = StreamDecoder(self._container, self._stream)
@@ -209,7 +242,10 @@ class VideoReader:
         if self._orientation.transposed:
             self.width, self.height = self.height, self.width
             self.sample_aspect_ratio = 1 / self.sample_aspect_ratio
-        self.colorspace, self.color_trc = first.colorspace, first.color_trc
+        in_rgb = first.format.is_rgb or first.format.has_palette
+        self.colorspace = Colorspace.ITU601 if in_rgb else first.colorspace
+        self._in_rgb = in_rgb
+        self.color_trc = first.color_trc
         self.color_primaries = first.color_primaries
         self.rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
         self.time_base = self._time_base(stream.time_base)
@@ -282,6 +318,8 @@ class VideoReader:
             decoded = self._to_yuv.reformat(
                 decoded, width, height, "yuv420p", dst_color_range=ColorRange.MPEG
             )
+            if self._in_rgb:
+                decoded.colorspace = self.colorspace
         if self._orientation == Orientation():
             return decoded
         return copy_of(decoded, self._orientation)
@@ -332,19 +370,18 @@ class SoundReader:
     sample, after its last, or in a gap, is silence.
 
     Args:
-        path: a file that FFmpeg can read.
+        track: a file that FFmpeg can read, or one sound stream of it.
 
     Raises:
         MediaError: if it cannot be read or has no sound track.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._container = open_media(path)
-        stream = best_stream(self._container, "audio")
-        if stream is None:
-            raise MediaError(f"{path} has no sound", "avseg needs a video with a sound track.")
-        self._stream = stream
+    def __init__(self, track: Path | SoundTrack) -> None:
+        if isinstance(track, Path):
+            track = SoundTrack(track)
+        self.path = track.path
+        self._container = open_media(track.path)
+        self._stream = track.stream_in(self._container)
         self._decoder = StreamDecoder(self._container, self._stream)
         self._blocks = self._resampled()
         self._held: deque[tuple[int, NDArray[np.float32]]] = deque()  # (first sample, waveform)

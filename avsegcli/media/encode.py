@@ -14,13 +14,14 @@ from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
 from avsegcli.media.decode import (
+    SoundTrack,
     StreamDecoder,
     VideoReader,
-    best_stream,
     open_media,
     start_in,
 )
 
+FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
 X264 = ("libx264", {"preset": "veryfast", "crf": "20"})
 VP9 = (
     "libvpx-vp9",
@@ -75,12 +76,16 @@ def container_of(output: Path) -> Container:
         ) from None
 
 
-def check_writable(output: Path, *, force: bool = False) -> None:
+EXISTS = "Give --force to replace it."
+
+
+def check_writable(output: Path, *, force: bool = False, hint: str = EXISTS) -> None:
     """Make sure that a file may be written.
 
     Args:
         output: the file that is wanted.
         force: it may replace one that exists.
+        hint: what to do if it exists and may not be replaced.
 
     Raises:
         MediaError: if it exists, or its folder does not or may not be written to.
@@ -89,7 +94,7 @@ def check_writable(output: Path, *, force: bool = False) -> None:
     if output.is_dir():
         raise MediaError(f"cannot write {output}: it is a folder", "Name a file.")
     if output.exists() and not force:
-        raise MediaError(f"{output} exists already", "Give --force to replace it.")
+        raise MediaError(f"{output} exists already", hint)
     if not folder.is_dir():
         raise MediaError(f"cannot write {output}: no such folder: {folder}", "Make it first.")
     if not os.access(folder, os.W_OK):
@@ -109,17 +114,18 @@ def written_whole(output: Path) -> Iterator[Path]:
     output = output.resolve()  # what a link points to is replaced, not the link
     temporary = output.with_name(f".avseg-{secrets.token_hex(6)}{output.suffix}")
     try:
-        with _told_as_cannot_write(output):
+        with told_as_cannot_write(output):
             temporary.touch(exist_ok=False)
         yield temporary
-        with _told_as_cannot_write(output):
+        with told_as_cannot_write(output):
             temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _told_as_cannot_write(output: Path) -> Iterator[None]:
+def told_as_cannot_write(output: Path | None) -> Iterator[None]:
+    """Turn errors of the system and of FFmpeg into a `MediaError` about `output`."""
     try:
         yield
     except (OSError, av.FFmpegError) as error:
@@ -133,14 +139,14 @@ class Sound:
     Packets are copied as they are if the container takes their codec, else encoded again.
 
     Args:
-        path: a file with sound.
+        track: a file with sound, or one stream of it.
         output: an open output container.
         container: what is written into it.
     """
 
-    def __init__(self, path: Path, output: Any, container: Container) -> None:
-        self._input = open_media(path)
-        source: Any = best_stream(self._input, "audio")
+    def __init__(self, track: SoundTrack, output: Any, container: Container) -> None:
+        self._input = open_media(track.path)
+        source = track.stream_in(self._input)
         self._start = start_in(self._input, source.time_base)
         self._decoder = StreamDecoder(self._input, source)
         context = source.codec_context
@@ -215,31 +221,43 @@ class VideoWriter:
         video: the video that the frames come from.
         sound: the file whose sound goes with them.
         name: of the file in error messages, if `path` is a temporary one.
+        encoder: FFmpeg's name of the encoder and its options; None: those of the suffix.
+        pix_fmt: what is encoded; None: the frames' yuv420p where the encoder takes their size.
+        wide: the frames are this many times as wide as those of the video.
 
     Raises:
         MediaError: if the file cannot be written; so do the methods.
     """
 
     def __init__(
-        self, path: Path, video: VideoReader, sound: Path, *, name: Path | None = None
+        self,
+        path: Path,
+        video: VideoReader,
+        sound: Path | SoundTrack,
+        *,
+        name: Path | None = None,
+        encoder: tuple[str, dict[str, str]] | None = None,
+        pix_fmt: str | None = None,
+        wide: int = 1,
     ) -> None:
         self._name = name or path
         container = container_of(path)
-        codec, options = container.video
-        with _told_as_cannot_write(self._name):
+        codec, options = encoder or container.video
+        with told_as_cannot_write(self._name):
             self._output = _create(path, container)
         self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
         self._stream.time_base = video.time_base
         context = self._stream.codec_context
-        context.width, context.height = video.width, video.height
-        odd = video.width % 2 or video.height % 2
-        context.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
+        context.width, context.height = wide * video.width, video.height
+        odd = context.width % 2 or video.height % 2
+        context.pix_fmt = pix_fmt or ("yuv444p" if odd and codec in FULL_CHROMA else "yuv420p")
         context.time_base = video.time_base
         context.sample_aspect_ratio = video.sample_aspect_ratio
         context.colorspace, context.color_trc = video.colorspace, video.color_trc
         context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
         context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
-        self._sound = Sound(sound, self._output, container)
+        track = SoundTrack(sound) if isinstance(sound, Path) else sound
+        self._sound = Sound(track, self._output, container)
 
     def write(self, frame: Any) -> None:
         """Append one frame, yuv420p, with its time stamp."""
@@ -247,7 +265,7 @@ class VideoWriter:
         self._encode(frame)
 
     def _encode(self, frame: Any | None) -> None:
-        with _told_as_cannot_write(self._name):
+        with told_as_cannot_write(self._name):
             for packet in self._stream.encode(frame):
                 self._output.mux(list(self._sound.until(float(packet.dts * packet.time_base))))
                 self._output.mux(packet)
@@ -264,7 +282,7 @@ class VideoWriter:
         try:
             if error is None:
                 self._encode(None)
-                with _told_as_cannot_write(self._name):
+                with told_as_cannot_write(self._name):
                     self._output.mux(list(self._sound.until(math.inf)))
                     self._output.close()
         finally:

@@ -1,5 +1,6 @@
 """Paint masks, class names and a legend on frames, straight on their YUV planes."""
 
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -68,6 +69,11 @@ def class_colour(index: int) -> Colour:
     return mixed[0], mixed[1], mixed[2]
 
 
+def class_colours(palette: Sequence[Colour] = ()) -> list[Colour]:
+    """Return the RGB colours of the classes 1 to 255: the palette, then the built-in ones."""
+    return [*palette, *(class_colour(index) for index in range(len(palette) + 1, 256))]
+
+
 class Sprite(NamedTuple):
     """A small picture with transparency, ready to be put on yuv420p planes at even places."""
 
@@ -129,7 +135,12 @@ class Painter:
         height: of the frames, in pixels.
         colorspace: FFmpeg's number of the video's YUV matrix.
         alpha: opacity of the fill in [0, 1]; 0 leaves outlines and names only.
+        palette: RGB colours of the classes, from index 1 on; the rest take the built-in ones.
+        legend: list in a corner what sounds.
+        labels: write the class beside each mask.
     """
+
+    wide = 1  # times the width of the video: that of painted frames
 
     def __init__(
         self,
@@ -139,8 +150,14 @@ class Painter:
         *,
         colorspace: int = 2,
         alpha: float = 0.5,
+        palette: Sequence[Colour] = (),
+        legend: bool = True,
+        labels: bool = True,
     ) -> None:
         self.classes = classes
+        self.colours = class_colours(palette)
+        self._with_legend = legend
+        self._with_labels = labels
         self.width = width
         self.height = height
         self.alpha = alpha
@@ -156,7 +173,7 @@ class Painter:
     @cached_property
     def _tables(self) -> list[NDArray[np.uint8]]:
         """Y, U and V of the class indices, each ``(256,)``."""
-        colours = [(0, 0, 0), *(class_colour(index) for index in range(1, 256))]
+        colours = [(0, 0, 0), *self.colours]
         yuv = (self._to_yuv(np.array(colours)) + 0.5).astype(np.uint8)
         return list(np.ascontiguousarray(yuv.T))
 
@@ -178,17 +195,24 @@ class Painter:
         for region in masks.regions:
             self._fill(planes, region)
             self._outline(planes, region)
+        self.write_texts(planes, masks)
+        return painted
+
+    def write_texts(self, planes: list[NDArray[np.uint8]], masks: Masks) -> None:
+        """Draw the legend and the labels on the planes of a frame, as far as they are wanted."""
+        if not masks.regions:
+            self._places.clear()
+            return
         legend = self._legend(tuple(region.class_index for region in masks.regions))
         taken = []
-        if self._fits(legend):
+        if self._with_legend and self._fits(legend):
             taken.append(self._put(planes, legend, self._margin, self._margin))
         places = self._glide(masks.regions)
         for region in masks.regions:
             label = self._label(region.class_index)
-            if self._fits(label):
+            if self._with_labels and self._fits(label):
                 place = self._free_place(label, places[region.class_index], taken)
                 taken.append(self._put(planes, label, *place))
-        return painted
 
     def _fill(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
         for index, (plane, table) in enumerate(zip(planes, self._tables, strict=True)):
@@ -259,10 +283,10 @@ class Painter:
 
     def _draw_label(self, class_index: int) -> Sprite:
         """Draw a name on a rounded chip of the class's colour."""
-        colour = class_colour(class_index)
-        text = _text(self.classes[class_index], self._capital)
+        colour = self.colours[class_index - 1]
+        text = draw_text(self.classes[class_index], self._capital)
         height, width = text.shape
-        pad = round(self._capital * 0.6)  # below the line _text leaves a third of a capital
+        pad = round(self._capital * 0.6)  # below the line draw_text leaves a third of a capital
         size = (height + pad + pad // 2, width + 2 * pad)
         opacity = _rounded(size, radius=size[0] // 3)
         light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 130
@@ -275,8 +299,8 @@ class Painter:
         """Draw a dark translucent panel: a title, then a dot and a name for each class."""
         capital = self._capital
         pad, dot = capital, round(capital * 1.1)
-        title = _text(LEGEND_TITLE, max(7, round(capital * 0.72)))
-        names = [_text(self.classes[index], capital) for index in class_indices]
+        title = draw_text(LEGEND_TITLE, max(7, round(capital * 0.72)))
+        names = [draw_text(self.classes[index], capital) for index in class_indices]
         row = round(capital * 2.1)
         width = max(title.shape[1], max(name.shape[1] for name in names) + 2 * dot) + 2 * pad
         height = pad + title.shape[0] + pad // 3 + row * len(names) + pad // 3
@@ -288,7 +312,7 @@ class Painter:
         middle = pad + title.shape[0] + pad // 3 + row // 2
         for index, name in zip(class_indices, names, strict=True):
             disc = _rounded((dot, dot), radius=dot // 2)
-            _write(picture, disc, pad, middle - dot // 2, class_colour(index))
+            _write(picture, disc, pad, middle - dot // 2, self.colours[index - 1])
             _strengthen(opacity, disc, pad, middle - dot // 2)
             top = middle - name.shape[0] // 2
             _write(picture, name, pad + 2 * dot, top, (255, 255, 255))
@@ -326,7 +350,7 @@ def _smooth(outline: NDArray[np.int32]) -> NDArray[np.float32]:
     return np.asarray((around + 2 * points) / 4, np.float32)
 
 
-def _text(text: str, capital: int) -> NDArray[np.float32]:
+def draw_text(text: str, capital: int) -> NDArray[np.float32]:
     """Draw a line of text as opacity in [0, 1], ``(H, W)``, capitals `capital` pixels high."""
     large = capital * DRAWN_LARGER
     scale = cv2.getFontScaleFromHeight(FONT, large, 1)

@@ -1,0 +1,269 @@
+"""Many videos in one run: who does which, what is skipped, and how each went."""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+from avsegcli.errors import AvsegError, ConfigError, MediaError
+from avsegcli.media.encode import CONTAINERS
+from avsegcli.media.inputs import Input
+from avsegcli.outputs import Outputs
+from avsegcli.results import Summary
+from avsegcli.segmenter import Segmenter
+from avsegcli.whole_file import write_whole
+
+NAME = "{name}"  # in the name of an output: sub-folders and name of the input
+SUFFIXES = {"json": ".json", "alpha_video": ".mov", "timeline": ".png", "report": ".html"}
+
+Progress = Callable[[float, float | None], None]
+
+
+@dataclass
+class Job:
+    """One video and what is to be written of it; then how that went."""
+
+    video: Path
+    outputs: Outputs
+    status: str = "waiting"  # then "done", "skipped", "failed" or "interrupted"
+    error: str = ""
+    hint: str = ""
+    seconds: float = 0.0  # that it took
+    problems: list[str] = field(default_factory=list)
+    summary: Summary | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what stands about it in the summary of a run."""
+        return {
+            "file": str(self.video),
+            "status": self.status,
+            "error": self.error or None,
+            "seconds": round(self.seconds, 3),
+            "outputs": [str(path) for path in self.outputs.paths() if path.exists()]
+            if self.status in ("done", "skipped")
+            else [],
+            "problems": self.problems,
+        }
+
+
+def plan(
+    inputs: Sequence[Input], wanted: Mapping[str, Sequence[str]], *, several: bool
+) -> list[Job]:
+    """Name the outputs of each input.
+
+    Args:
+        inputs: the videos.
+        wanted: for each field of `Outputs` what the user named: the file; or, in which `{name}`
+            stands for sub-folders and name of the input, a pattern; or a folder.
+        several: what is named are folders or patterns, even of one input.
+
+    Raises:
+        ConfigError: if one file is named for several inputs.
+    """
+    jobs = []
+    for one in inputs:
+        named: dict[str, Any] = {
+            key: [_name(text, key, one, several=several) for text in texts]
+            for key, texts in wanted.items()
+        }
+        timeline = named.pop("timeline", [])
+        outputs = Outputs.of(**{key: paths[0] for key, paths in named.items() if paths})
+        jobs.append(Job(one.path, Outputs.of(**_as_options(outputs), timeline=timeline)))
+    return jobs
+
+
+def _as_options(outputs: Outputs) -> dict[str, Any]:
+    keys = ("output", "masks", "json", "alpha_video", "report")
+    return {key: getattr(outputs, key) for key in keys}
+
+
+def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
+    if NAME in text:
+        return Path(text.replace(NAME, str(one.name)))
+    path = Path(text)
+    if key == "masks":
+        return path / one.name if several else path
+    if not several and not path.is_dir() and not text.endswith(("/", os.sep)):
+        return path
+    if several and path.suffix and not path.is_dir():
+        raise ConfigError(
+            f"{text} is one file, but there may be several inputs",
+            f"Name a folder, or put {NAME} in the name: {path.with_name(NAME + path.suffix)}",
+        )
+    suffix = SUFFIXES.get(key)
+    if suffix is None:  # the painted video
+        own = one.path.suffix.lower()
+        suffix = own if own in CONTAINERS else ".mp4"
+    return path / one.name.with_name(one.name.name + suffix)
+
+
+def share(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
+    """Return the jobs of shard I of N, I from 1 on: every Nth.
+
+    Raises:
+        ConfigError: if there is no such shard.
+    """
+    number, count = shard
+    if not 1 <= number <= count:
+        raise ConfigError(f"there is no shard {number} of {count}", "The first is 1/N, then 2/N.")
+    return list(jobs[number - 1 :: count])
+
+
+def parse_shard(text: str | None, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Read `I/N`; None: the rank that torchrun gives this process, else all.
+
+    Raises:
+        ConfigError: if it is not of that form.
+
+    Example:
+        >>> parse_shard("2/8", {}), parse_shard(None, {"RANK": "0", "WORLD_SIZE": "4"})
+        ((2, 8), (1, 4))
+    """
+    if text is None:
+        rank, count = environment.get("RANK", "0"), environment.get("WORLD_SIZE", "1")
+        text = f"{int(rank) + 1}/{count}" if rank.isdigit() else "1/1"
+    first, _, second = text.partition("/")
+    if not (first.isdecimal() and second.isdecimal()):
+        raise ConfigError(f"--shard must be I/N, not '{text}'", "For example --shard 1/8.")
+    return int(first), int(second)
+
+
+def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> None:
+    """Mark as skipped what is complete, or refuse it; no output may be that of two videos.
+
+    Raises:
+        MediaError: if outputs exist and are neither to be skipped nor replaced.
+        ConfigError: if two jobs would write the same file.
+    """
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        for path in job.outputs.paths():
+            if path in seen:
+                raise ConfigError(
+                    f"{job.video} and {seen[path]} would both be written to {path}",
+                    f"Name a folder, or put {NAME} in the name.",
+                )
+            seen[path] = job.video
+    if resume:
+        for job in jobs:
+            if job.outputs.are_complete():
+                job.status = "skipped"
+    elif not overwrite:
+        exist = [path for path in seen if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+        if len(exist) > 1:
+            raise MediaError(
+                f"{len(exist)} outputs exist already, the first is {exist[0]}",
+                "Give --resume to skip what is complete, or --overwrite to replace it.",
+            )
+
+
+def run(
+    jobs: Sequence[Job],
+    segmenter: Segmenter,
+    options: Mapping[str, Any],
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[Job, float, float | None], None] | None = None,
+    finished: Callable[[Job], None] | None = None,
+) -> None:
+    """Work on all jobs that wait; one that fails does not stop the rest.
+
+    Args:
+        jobs: their status and what was found is set.
+        segmenter: does the work; shared by all workers.
+        options: of `Segmenter.segment_file`.
+        workers: jobs worked on at a time, each in a thread.
+        overwrite: replace outputs that exist.
+        progress: is told of a job how many seconds are done, and of how many.
+        finished: is told of each job when it has ended.
+
+    Raises:
+        KeyboardInterrupt: if interrupted; unfinished jobs are marked so, and leave no file.
+    """
+    waiting = [job for job in jobs if job.status == "waiting"]
+    stopped = Flag()
+
+    def work(job: Job) -> None:
+        def report(seconds: float, total: float | None) -> None:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            if progress is not None:
+                progress(job, seconds, total)
+
+        if not stopped.is_set():
+            _work(job, segmenter, options, overwrite, alone=len(jobs) == 1, progress=report)
+
+    try:
+        if workers == 1:
+            for job in waiting:
+                work(job)
+                if finished is not None:
+                    finished(job)
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                running = {pool.submit(work, job): job for job in waiting}
+                for future in as_completed(running):
+                    future.result()
+                    if finished is not None:
+                        finished(running[future])
+            except BaseException:
+                stopped.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+    finally:
+        for job in waiting:
+            if job.status == "waiting":
+                job.status = "interrupted"
+
+
+def _work(
+    job: Job,
+    segmenter: Segmenter,
+    options: Mapping[str, Any],
+    overwrite: bool,
+    *,
+    alone: bool,
+    progress: Progress,
+) -> None:
+    begun = time.monotonic()
+    try:
+        if not alone:
+            for path in job.outputs.paths():
+                path.parent.mkdir(parents=True, exist_ok=True)
+        job.summary = segmenter.segment_file(
+            job.video,
+            **_as_options(job.outputs),
+            timeline=job.outputs.timeline,
+            overwrite=overwrite,
+            progress=progress,
+            **options,
+        )
+        job.problems = job.summary.problems
+        job.status = "done"
+    except ConfigError:
+        raise
+    except (AvsegError, OSError) as error:
+        job.status = "failed"
+        job.error = str(error)
+        job.hint = error.hint if isinstance(error, AvsegError) else ""
+    except Exception as error:  # a bug, or no memory: the other files may still be done
+        if alone:
+            raise
+        traceback.print_exc()
+        job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+    finally:
+        job.seconds = time.monotonic() - begun
+
+
+def write_summary(path: Path, jobs: Sequence[Job]) -> None:
+    """Write how each job went, as JSON."""
+    text = json.dumps([job.as_record() for job in jobs], indent=1, ensure_ascii=False)
+    write_whole(path, text + "\n")

@@ -1,0 +1,66 @@
+"""A still picture as a video that lasts as long as its sound."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from avsegcli.errors import MediaError
+from avsegcli.media.decode import SoundTrack, StreamDecoder, VideoReader, copy_of, open_media
+
+STILL_RATE = Fraction(25)  # frames a second
+STILL_LONGEST = 1920  # pixels; a larger picture is scaled down
+
+
+def open_pictures(path: Path, track: SoundTrack) -> VideoReader:
+    """Open a video, or a picture that is shown as long as a sound lasts.
+
+    Raises:
+        MediaError: if it cannot be read, or is a picture without another file's sound.
+    """
+    with closing(open_media(path)) as container:
+        kind = container.format.name
+    if kind != "image2" and not kind.endswith("_pipe"):
+        return VideoReader(path)
+    if track.path == path:
+        raise MediaError(f"{path} is a picture without sound", "Give it one: --audio FILE.")
+    return StillReader(path, sound_seconds(track))
+
+
+def sound_seconds(track: SoundTrack) -> float:
+    """Return when the last packet of a sound ends, in seconds from the start of its file."""
+    with closing(open_media(track.path)) as container:
+        stream = track.stream_in(container)
+        end = 0
+        for packet in StreamDecoder(container, stream).packets():
+            if packet.pts is not None:
+                end = max(end, packet.pts + (packet.duration or 0))
+        return max(0.0, float(end * stream.time_base) - (container.start_time or 0) / 1e6)
+
+
+class StillReader(VideoReader):
+    """A picture, shown `seconds` long.
+
+    Raises:
+        MediaError: if it cannot be read.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__(path)
+        width, height = self._stored_size
+        scale = min(1.0, STILL_LONGEST / max(width, height))
+        self._stored_size = max(1, round(width * scale)), max(1, round(height * scale))
+        self.width, self.height = self._stored_size
+        if self._orientation.transposed:
+            self.width, self.height = self.height, self.width
+        self.rate, self.time_base, self.duration = STILL_RATE, 1 / STILL_RATE, seconds
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the picture at every frame time, each time as a frame of its own."""
+        picture = self._upright(next(self._pending))
+        for number in range(max(1, round((self.duration or 0) * STILL_RATE))):
+            frame = copy_of(picture)
+            frame.pts, frame.time_base, frame.duration = number, self.time_base, 1
+            self._end = float((number + 1) * self.time_base)
+            yield frame

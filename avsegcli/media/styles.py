@@ -1,0 +1,109 @@
+"""Ways to show what sounds in a frame; `overlay.py` is the first of them."""
+
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from avsegcli.media.decode import copy_of, planes_of
+from avsegcli.media.masks import Masks
+from avsegcli.media.overlay import Painter
+
+DIMMED = 0.28  # of the brightness that is left of what does not sound
+FADED = 0.35  # of its colour
+BLUR_SHARE = 1 / 18  # of the shorter side of the frame
+FEATHER_SHARE = 1 / 240  # of the shorter side; softness of the edges
+PLAIN = (24, 128, 128)  # Y, U, V behind what is cut out
+
+Planes = list[NDArray[np.uint8]]
+
+
+class _Staged(Painter):
+    """Leaves what sounds as it is, and puts something else in place of the rest."""
+
+    def paint(self, frame: Any, masks: Masks) -> Any:
+        """Paint one frame; see `Painter.paint`. Also frames in which nothing sounds."""
+        staged = copy_of(frame)
+        planes = planes_of(staged)
+        self._stage(planes)
+        sounding = (masks.labels() > 0).astype(np.uint8) * np.uint8(255)
+        feather = 2 * round(FEATHER_SHARE * min(self.width, self.height)) + 1
+        sounding = np.asarray(cv2.blur(sounding, (feather, feather)), np.uint8)
+        for source, target in zip(planes_of(frame), planes, strict=True):
+            height, width = target.shape
+            share = cv2.resize(sounding, (width, height), interpolation=cv2.INTER_AREA)
+            weight = share.astype(np.float32) / np.float32(255)
+            mixed = target + weight * (source.astype(np.float32) - target)
+            target[:] = (mixed + 0.5).astype(np.uint8)
+        self.write_texts(planes, masks)
+        return staged
+
+    def _stage(self, planes: Planes) -> None:
+        raise NotImplementedError
+
+
+class Spotlight(_Staged):
+    """Everything else is dim and pale."""
+
+    def _stage(self, planes: Planes) -> None:
+        for plane, (share, ground) in zip(
+            planes, ((DIMMED, 16), (FADED, 128), (FADED, 128)), strict=True
+        ):
+            plane[:] = cv2.convertScaleAbs(plane, alpha=share, beta=(1 - share) * ground)
+
+
+class Cutout(_Staged):
+    """Everything else is a plain dark ground."""
+
+    def _stage(self, planes: Planes) -> None:
+        for plane, ground in zip(planes, PLAIN, strict=True):
+            plane[:] = ground
+
+
+class BlurOthers(_Staged):
+    """Everything else is out of focus."""
+
+    def _stage(self, planes: Planes) -> None:
+        radius = BLUR_SHARE * min(self.width, self.height)
+        for index, plane in enumerate(planes):
+            size = 2 * max(1, round(radius / (1 if index == 0 else 2))) + 1
+            once = cv2.blur(plane, (size, size))  # twice: without the corners of a box
+            plane[:] = cv2.blur(once, (size, size))
+
+
+class Outline(Painter):
+    """The outlines only."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "alpha": 0.0})
+
+
+class SideBySide(Painter):
+    """The frame as it is, and painted beside it."""
+
+    wide = 2
+
+    def paint(self, frame: Any, masks: Masks) -> Any:
+        """Paint one frame; see `Painter.paint`. The result is twice as wide."""
+        painted = super().paint(frame, masks)
+        both = av.VideoFrame(2 * frame.width, frame.height, "yuv420p")
+        for plane, left, right in zip(
+            planes_of(both), planes_of(frame), planes_of(painted), strict=True
+        ):
+            plane[:, : left.shape[1]] = left
+            plane[:, plane.shape[1] - right.shape[1] :] = right
+        both.pts, both.time_base, both.duration = frame.pts, frame.time_base, frame.duration
+        both.colorspace, both.color_range = frame.colorspace, frame.color_range
+        return both
+
+
+STYLES: dict[str, type[Painter]] = {
+    "overlay": Painter,
+    "outline": Outline,
+    "spotlight": Spotlight,
+    "cutout": Cutout,
+    "side-by-side": SideBySide,
+    "blur-others": BlurOthers,
+}

@@ -1,0 +1,355 @@
+"""The files that can be written of one video: which are wanted, and how they come about."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+import av
+
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.media.alpha import AlphaWriter, check_alpha
+from avsegcli.media.decode import SoundTrack, VideoReader
+from avsegcli.media.encode import (
+    VideoWriter,
+    check_writable,
+    container_of,
+    told_as_cannot_write,
+    written_whole,
+)
+from avsegcli.media.export_json import JsonFile
+from avsegcli.media.export_masks import (
+    CLASSES_FILE,
+    MaskFolder,
+    folder_written_whole,
+)
+from avsegcli.media.gif import GifWriter
+from avsegcli.media.overlay import Colour, class_colours
+from avsegcli.media.styles import STYLES
+from avsegcli.report_page import Report
+from avsegcli.results import FrameResult
+from avsegcli.timeline import Event
+from avsegcli.timeline_files import check_timeline, write_timeline
+
+PLAYED_BY_BROWSERS = (".mp4", ".m4v", ".webm")
+EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are wanted of one video."""
+
+    output: Path | None = None  # the painted video
+    masks: Path | None = None  # a folder
+    json: Path | None = None
+    alpha_video: Path | None = None
+    timeline: tuple[Path, ...] = ()
+    report: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        output: str | Path | None = None,
+        masks: str | Path | None = None,
+        json: str | Path | None = None,
+        alpha_video: str | Path | None = None,
+        timeline: str | Path | Sequence[str | Path] = (),
+        report: str | Path | None = None,
+    ) -> "Outputs":
+        """Make paths of what may be given as text."""
+        if isinstance(timeline, str | Path):
+            timeline = (timeline,)
+
+        def path(given: str | Path | None) -> Path | None:
+            return None if given is None else Path(given)
+
+        return cls(
+            path(output),
+            path(masks),
+            path(json),
+            path(alpha_video),
+            tuple(map(Path, timeline)),
+            path(report),
+        )
+
+    def paths(self) -> list[Path]:
+        """Return all of them."""
+        files = (self.output, self.masks, self.json, self.alpha_video, *self.timeline, self.report)
+        return [path for path in files if path is not None]
+
+    def are_complete(self) -> bool:
+        """Tell whether all exist; they appear under their names only when they are complete."""
+        return all(path.exists() for path in self.paths())
+
+    def check_formats(self) -> None:
+        """Raise a `MediaError` if a suffix stands for nothing that can be written."""
+        if not self.paths():
+            raise ConfigError(
+                "no output is asked for",
+                "Give -o FILE, --masks, --json, --alpha-video, --timeline or --report.",
+            )
+        if self.output and self.output.suffix.lower() != ".gif":
+            container_of(self.output)
+        if self.alpha_video:
+            check_alpha(self.alpha_video)
+        for path in self.timeline:
+            check_timeline(path)
+
+    def check(self, *, inputs: Sequence[Path] = (), overwrite: bool = False) -> None:
+        """Make sure that all can be written.
+
+        Raises:
+            MediaError: if one of them exists and is not to be replaced, is one of the inputs, or
+                cannot be written.
+            ConfigError: if none is wanted.
+        """
+        self.check_formats()
+        for path in self.paths():
+            if path.exists() and any(path.samefile(one) for one in inputs if one.exists()):
+                raise MediaError(f"{path} is the video itself", "Give another name to the output.")
+            if path == self.masks and path.is_dir():
+                _check_replaceable(path, overwrite)
+            else:
+                check_writable(path, force=overwrite, hint=EXISTS)
+
+
+def _check_replaceable(folder: Path, overwrite: bool) -> None:
+    """Raise if a folder holds anything but masks, or masks that are not to be replaced."""
+    names = {path.name for path in folder.iterdir()}
+    if names and not overwrite:
+        raise MediaError(f"{folder} exists already", EXISTS)
+    if any(name != CLASSES_FILE and not name.endswith(".png") for name in names) or (
+        names and CLASSES_FILE not in names
+    ):
+        raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How videos are painted."""
+
+    style: str = "overlay"
+    alpha: float = 0.5  # opacity of masks, in [0, 1]
+    palette: tuple[Colour, ...] = ()  # RGB of the classes from index 1 on
+    legend: bool = True
+    labels: bool = True
+
+    def check(self) -> None:
+        """Raise a `ConfigError` if a value is out of its range."""
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha}")
+        if self.style not in STYLES:
+            raise ConfigError(f"no style is called '{self.style}'", f"One of {', '.join(STYLES)}.")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the painted video is encoded; None: as its suffix says."""
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+
+    def encoder(self, output: Path) -> tuple[str, dict[str, str]]:
+        """Return FFmpeg's name of the encoder and its options."""
+        codec, usual = container_of(output).video
+        options = dict(usual) if self.codec in (None, codec) else {}
+        codec = self.codec or codec
+        if self.crf is not None:
+            options[_quality_option(codec)] = str(self.crf)
+        if self.preset is not None:
+            options["cpu-used" if "vp" in codec or "aom" in codec else "preset"] = self.preset
+        return codec, options
+
+    def check(self, output: Path | None) -> None:
+        """Raise a `ConfigError` if the encoder is not there or refuses its options."""
+        if self == Encoding() or output is None or output.suffix.lower() == ".gif":
+            return
+        codec, options = self.encoder(output)
+        try:
+            context: Any = av.CodecContext.create(codec, "w")
+            context.width, context.height = 256, 256
+            context.pix_fmt = "yuv420p"
+            context.time_base = Fraction(1, 25)
+            context.options = options
+            context.open()
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"no video encoder is called '{codec}' here",
+                "For example libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc.",
+            ) from error
+        except av.FFmpegError as error:
+            said = " ".join(f"{key} {value}" for key, value in options.items())
+            raise ConfigError(f"the encoder {codec} does not work with: {said}") from error
+
+
+def _quality_option(codec: str) -> str:
+    for ending, option in (("_nvenc", "cq"), ("_qsv", "global_quality"), ("_videotoolbox", "q")):
+        if codec.endswith(ending):
+            return option
+    return "crf"
+
+
+class Writers:
+    """Writes all that is wanted of one video, frame by frame; see `Segmenter.segment_file`.
+
+    Used as a context manager: the files appear under their names when the block ends without an
+    error, after all of them are complete.
+
+    Raises:
+        MediaError: if a file cannot be written; so do the methods.
+    """
+
+    def __init__(
+        self,
+        wanted: Outputs,
+        video: VideoReader,
+        track: SoundTrack,
+        *,
+        model: str,
+        classes: tuple[str, ...],
+        look: Look,
+        encoding: Encoding,
+        every_frame: bool,
+    ) -> None:
+        self._wanted = wanted
+        self._video = video
+        self._track = track
+        self._model = model
+        self._classes = classes
+        self._colours = class_colours(look.palette)[: len(classes) - 1]
+        self._look = look
+        self._encoding = encoding
+        self._every_frame = every_frame
+        self._files = ExitStack()  # become visible at the end ...
+        self._open = ExitStack()  # ... after these are closed
+        self._painted: list[VideoWriter | GifWriter] = []
+        self._cut: AlphaWriter | None = None
+        self._masks: MaskFolder | None = None
+        self._json: JsonFile | None = None
+        self._report: Report | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._open.close()
+            self._files.__exit__(MediaError, MediaError(""), None)
+            raise
+        return self
+
+    def _start(self) -> None:
+        wanted, video, name = self._wanted, self._video, self._wanted.output
+        paint = STYLES[self._look.style]
+        self._painter = paint(
+            self._classes,
+            video.width,
+            video.height,
+            colorspace=video.colorspace,
+            alpha=self._look.alpha,
+            palette=self._look.palette,
+            legend=self._look.legend,
+            labels=self._look.labels,
+        )
+        parts = {
+            path: self._files.enter_context(
+                folder_written_whole(path) if path == wanted.masks else written_whole(path)
+            )
+            for path in wanted.paths()
+        }
+        self._parts = parts
+        if name is not None and name.suffix.lower() == ".gif":
+            gif = GifWriter(parts[name], video, name=name, wide=paint.wide)
+            self._painted.append(self._open.enter_context(gif))
+        elif name is not None:
+            self._painted.append(self._video_writer(parts[name], name))
+        if wanted.alpha_video is not None:
+            self._cut = AlphaWriter(
+                parts[wanted.alpha_video], video, self._track, name=wanted.alpha_video
+            )
+            self._open.enter_context(self._cut)
+        if wanted.masks is not None:
+            self._masks = MaskFolder(parts[wanted.masks], self._classes, self._colours)
+        if wanted.json is not None:
+            about = {
+                "video": video.path.name,
+                "width": video.width,
+                "height": video.height,
+                "fps": float(video.rate),
+                "model": self._model,
+            }
+            self._json = JsonFile(parts[wanted.json], self._classes, about)
+            self._open.callback(self._json.close)
+        if wanted.report is not None:
+            if name is not None and name.suffix.lower() in PLAYED_BY_BROWSERS:
+                self._shown = parts[name]
+            else:
+                folder = Path(self._files.enter_context(TemporaryDirectory()))
+                self._shown = folder / "painted.mp4"
+                self._painted.append(self._video_writer(self._shown, wanted.report))
+            self._report = Report(video.path.name, self._model, self._classes, self._colours)
+
+    def _video_writer(self, part: Path, name: Path) -> VideoWriter:
+        encoder = self._encoding.encoder(part) if name == self._wanted.output else None
+        writer = VideoWriter(
+            part, self._video, self._track, name=name, encoder=encoder, wide=self._painter.wide
+        )
+        return self._open.enter_context(writer)
+
+    def add(self, result: FrameResult) -> None:
+        """Write one frame; they come in order."""
+        painted: Any = None
+        if self._painted or (self._report and result.analysed):
+            painted = self._painter.paint(result.frame, result.masks)
+        for writer in self._painted:
+            writer.write(painted)
+        if self._cut is not None:
+            self._cut.add(result.frame, result.masks)
+        if self._masks is not None and (result.analysed or self._every_frame):
+            with told_as_cannot_write(self._wanted.masks):
+                self._masks.add(result.index, result.masks)
+        if self._json is not None and result.analysed:
+            with told_as_cannot_write(self._wanted.json):
+                self._json.add(result.index, result.time, result.masks)
+        if self._report is not None and result.analysed:
+            self._report.add(result.time, painted, result.masks.regions)
+
+    def finish(self, events: list[Event], seconds: float) -> None:
+        """Write what can be said only when all frames are in."""
+        if self._json is not None:
+            with told_as_cannot_write(self._wanted.json):
+                self._json.finish(
+                    [
+                        {
+                            "class": event.class_name,
+                            "start": round(event.start, 4),
+                            "end": round(event.end, 4),
+                            "score": round(event.score, 4),
+                        }
+                        for event in events
+                    ]
+                )
+        self._open.close()
+        colours = dict(zip(self._classes[1:], self._colours, strict=True))
+        for path in self._wanted.timeline:
+            with told_as_cannot_write(path):
+                write_timeline(self._parts[path], events, seconds, colours)
+        page = self._wanted.report
+        if self._report is not None and page is not None:
+            with told_as_cannot_write(page):
+                self._report.write(self._parts[page], self._shown, events, seconds)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._files:
+            if error is not None:
+                self._open.__exit__(kind, error, trace)
+                raise error

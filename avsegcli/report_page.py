@@ -1,0 +1,127 @@
+"""One self-contained HTML page about a video: it plays, and its timeline seeks on a click."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+from avsegcli.media.masks import Region
+from avsegcli.media.overlay import Colour
+from avsegcli.timeline import Event
+
+THUMB_WIDTH = 320  # pixels
+STRETCH_S = 5.0  # of each class the best frame in so many seconds may become a key frame
+MOST_KEY_FRAMES = 24
+CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
+TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
+VIDEO_MARK = "@@VIDEO@@"
+
+
+class Report:
+    """Collects key frames of a video and writes the page.
+
+    Args:
+        video: name of the video.
+        model: name of the model.
+        classes: names; index 0 is the background.
+        colours: RGB of the classes from index 1 on.
+    """
+
+    def __init__(
+        self, video: str, model: str, classes: Sequence[str], colours: Sequence[Colour]
+    ) -> None:
+        self._video = video
+        self._model = model
+        self._classes = classes
+        self._colours = dict(zip(classes[1:], colours, strict=True))
+        self._best: dict[tuple[str, int], tuple[float, float, bytes]] = {}  # score, time, JPEG
+
+    def add(self, time: float, painted: Any, regions: Sequence[Region]) -> None:
+        """Consider a painted frame as a key frame of what sounds in it."""
+        jpeg: bytes | None = None
+        for region in regions:
+            key = self._classes[region.class_index], int(time // STRETCH_S)
+            if key not in self._best or region.score > self._best[key][0] + 0.02:
+                jpeg = jpeg or _thumbnail(painted)
+                self._best[key] = region.score, time, jpeg
+
+    def write(self, path: Path, shown: Path, events: Sequence[Event], seconds: float) -> None:
+        """Write the page.
+
+        Args:
+            path: of the page.
+            shown: the painted video that it carries, one that browsers play.
+            events: which class sounds when.
+            seconds: length of the video.
+        """
+        kind = TYPES[shown.suffix.lower()]
+        data = {
+            "seconds": seconds,
+            "lanes": [
+                {
+                    "name": name,
+                    "colour": "#{:02x}{:02x}{:02x}".format(*self._colours[name]),
+                    "events": [
+                        [round(e.start, 3), round(e.end, 3), round(e.score, 3)]
+                        for e in events
+                        if e.class_name == name
+                    ],
+                }
+                for name in dict.fromkeys(event.class_name for event in events)
+            ],
+            "frames": [
+                {
+                    "name": name,
+                    "time": round(time, 3),
+                    "picture": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
+                }
+                for name, time, jpeg in self._key_frames(events)
+            ],
+        }
+        template = files("avsegcli").joinpath("report_page.html").read_text(encoding="utf-8")
+        page = Template(template).substitute(
+            title=html.escape(self._video),
+            model=html.escape(self._model),
+            data=json.dumps(data).replace("<", "\\u003c"),
+            video=f"data:{kind};base64,{VIDEO_MARK}",
+        )
+        before, after = page.split(VIDEO_MARK)
+        with path.open("wb") as output, shown.open("rb") as source:
+            output.write(before.encode())
+            _copy_as_base64(source, output)
+            output.write(after.encode())
+
+    def _key_frames(self, events: Sequence[Event]) -> list[tuple[str, float, bytes]]:
+        """Return the best frame of each of the longest events: class, time, JPEG; by time."""
+        longest = sorted(events, key=lambda event: event.start - event.end)[:MOST_KEY_FRAMES]
+        chosen = []
+        for event in longest:
+            frames = [
+                frame
+                for (name, _), frame in self._best.items()
+                if name == event.class_name and event.start <= frame[1] < event.end
+            ]
+            if frames:
+                _, time, jpeg = max(frames, key=lambda frame: frame[0])
+                chosen.append((event.class_name, time, jpeg))
+        return sorted(chosen, key=lambda frame: frame[1])
+
+
+def _thumbnail(painted: Any) -> bytes:
+    rgb = painted.to_ndarray(format="rgb24")
+    height = max(1, round(rgb.shape[0] * THUMB_WIDTH / rgb.shape[1]))
+    small = cv2.resize(rgb, (THUMB_WIDTH, height), interpolation=cv2.INTER_AREA)
+    bgr = np.ascontiguousarray(small[..., ::-1])
+    return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 82])[1])
+
+
+def _copy_as_base64(source: BinaryIO, output: BinaryIO) -> None:
+    while chunk := source.read(CHUNK):
+        output.write(base64.b64encode(chunk))

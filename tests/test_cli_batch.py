@@ -1,0 +1,187 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from videos import Read, RedWhenLoud, write_video
+
+from avsegcli import predictor
+from avsegcli.batch import parse_shard
+from avsegcli.cli import main
+from avsegcli.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def red_when_loud(monkeypatch):
+    """Stand in for the network."""
+    monkeypatch.setattr(predictor, "Predictor", lambda weights, device: RedWhenLoud())
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_video(path, width=64, height=48, seconds=0.5)
+
+
+@pytest.fixture
+def videos(clip, tmp_path):
+    """Two good ones, one in a sub-folder, and a bad one between them."""
+    folder = tmp_path / "videos"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(clip, folder / "a.mp4")
+    (folder / "bad.mp4").write_text("no video")
+    shutil.copy(clip, folder / "sub" / "c.mp4")
+    return folder
+
+
+def written(folder) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_a_bad_file_does_not_stop_the_rest(videos, tmp_path, capsys, jobs):
+    out, summary = tmp_path / "out", tmp_path / "summary.json"
+    words = ["segment", str(videos), "-o", str(out), "--json", str(out), "--jobs", jobs]
+    assert main([*words, "--json-summary", str(summary)]) == 1
+    assert written(out) == ["a.json", "a.mp4", "sub/c.json", "sub/c.mp4"]
+    told = capsys.readouterr()
+    assert "bad.mp4 is not a video that can be read" in told.err
+    assert "2 done, 1 failed" in told.out
+    records = json.loads(summary.read_text())
+    assert [record["status"] for record in records] == ["done", "failed", "done"]
+    assert records[1]["error"] == f"{videos / 'bad.mp4'} is not a video that can be read"
+    assert records[1]["outputs"] == []
+    assert records[2]["outputs"] == [str(out / "sub" / "c.mp4"), str(out / "sub" / "c.json")]
+
+
+def test_resume_does_what_is_missing_and_neither_flag_refuses(videos, tmp_path, capsys):
+    out = tmp_path / "out"
+    (videos / "bad.mp4").unlink()
+    words = ["segment", str(videos), "-o", str(out), "-q"]
+    assert main(words) == 0
+    (out / "a.mp4").write_text("kept")
+    (out / "sub" / "c.mp4").unlink()
+    assert main([*words, "--resume"]) == 0
+    assert (out / "a.mp4").read_text() == "kept"
+    assert len(Read(out / "sub" / "c.mp4").frames) == 15
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "2 outputs exist already" in capsys.readouterr().err
+    assert (out / "a.mp4").read_text() == "kept"
+    assert main([*words, "--overwrite"]) == 0
+    assert len(Read(out / "a.mp4").frames) == 15
+
+
+def test_names_can_be_patterns(videos, tmp_path):
+    (videos / "bad.mp4").unlink()
+    pattern = str(tmp_path / "out" / "{name}-when.srt")
+    assert main(["segment", str(videos), "--timeline", pattern, "-q"]) == 0
+    assert written(tmp_path / "out") == ["a-when.srt", "sub/c-when.srt"]
+
+
+def test_one_name_for_several_inputs_is_refused(videos, tmp_path, capsys):
+    assert main(["segment", str(videos), "-o", str(tmp_path / "out.mp4")]) == 2
+    assert "{name}.mp4" in capsys.readouterr().err
+    same = str(tmp_path / "same.srt{name}"[:-6])
+    clips = [str(videos / "a.mp4"), str(videos / "sub" / "c.mp4")]
+    assert main(["segment", *clips, "--timeline", same]) == 2
+    capsys.readouterr()
+
+
+def test_a_dry_run_lists_and_does_nothing(videos, tmp_path, capsys):
+    assert main(["segment", str(videos), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{videos / 'a.mp4'} -> {tmp_path / 'out' / 'a.mp4'}"
+    assert len(lines) == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_share_the_work_and_do_all_of_it(videos, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    words = ["segment", str(videos), "-o", str(out), "--dry-run"]
+    lines = []
+    for number in (1, 2):
+        assert main([*words, "--shard", f"{number}/2"]) == 0
+        lines.append(capsys.readouterr().out.splitlines())
+    assert [len(some) for some in lines] == [2, 1]
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines() == lines[1]
+    assert main([*words, "--shard", "3/2"]) == 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", ["", "1", "a/b", "1/2/3", "-1/2"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(ConfigError):
+        parse_shard(text, {})
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_is_code_130_says_what_was_done_and_leaves_no_half_file(
+    videos, tmp_path, capsys, monkeypatch, jobs
+):
+    (videos / "bad.mp4").unlink()
+    asked = []
+
+    def interrupted(self, frames, log_mel):
+        asked.append(frames)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return np.zeros((len(frames), 3, 12, 16), np.float32)
+
+    monkeypatch.setattr(RedWhenLoud, "predict", interrupted)
+    out, summary = tmp_path / "out", tmp_path / "s.json"
+    words = ["segment", str(videos), "-o", str(out), "--jobs", jobs]
+    assert main([*words, "--json-summary", str(summary)]) == 130
+    assert capsys.readouterr().err.endswith("avseg: interrupted\n")
+    statuses = [record["status"] for record in json.loads(summary.read_text())]
+    assert "interrupted" in statuses
+    assert all(not name.startswith(".") for name in written(out))
+
+
+def test_a_picture_with_a_sound_is_a_video(clip, tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    picture = np.full((49, 81, 3), (130, 110, 90), np.uint8)
+    picture[16:32, 20:40] = (30, 30, 230)
+    cv2.imwrite(str(photo), picture)
+    output = tmp_path / "out.mp4"
+    assert main(["segment", str(photo), "-o", str(output)]) == 1
+    assert "--audio FILE" in capsys.readouterr().err
+    words = ["segment", str(photo), "--audio", str(clip), "-o", str(output), "-q"]
+    assert main([*words, "--no-legend", "--no-labels"]) == 0
+    read = Read(output)
+    assert read.size == (81, 49)
+    assert read.times[-1] == pytest.approx(0.5, abs=0.1)
+    assert read.near(0.2)[2:8, 60:80].mean(axis=(0, 1)) == pytest.approx((90, 110, 130), abs=8)
+
+
+def test_another_sound_decides_what_sounds(clip, tmp_path, capsys):
+    silence = write_video(tmp_path / "silence.mp4", seconds=0.5, on=())
+    out = str(tmp_path / "a.csv")
+    assert main(["segment", str(clip), "--audio", str(silence), "--timeline", out, "-q"]) == 0
+    assert (tmp_path / "a.csv").read_text().count("\n") == 1
+    words = ["segment", str(clip), "--audio-stream", "2", "--timeline", out, "--overwrite"]
+    assert main(words) == 1
+    assert "has no sound stream 2" in capsys.readouterr().err
+
+
+def test_completion_knows_the_options():
+    program = "from avsegcli.cli import script; script()"
+    environment = {
+        "_AVSEG_COMPLETE": "complete_bash",
+        "COMP_WORDS": "avseg segment --sty",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["--style"], done.stderr

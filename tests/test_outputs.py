@@ -1,0 +1,228 @@
+"""Every kind of output, read back by what others would read it with."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from videos import GREY, Read, RedWhenLoud, square_at, write_video
+
+from avsegcli.datasets.files import read_indices
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.media.overlay import class_colour
+from avsegcli.segmenter import Segmenter
+
+ON = ((0.5, 2.0),)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "square.mp4"
+    return write_video(path, width=160, height=96, seconds=2, on=ON)
+
+
+@pytest.fixture
+def segmenter():
+    return Segmenter(RedWhenLoud())
+
+
+def truth_at(time: float, width: int = 160, height: int = 96) -> np.ndarray:
+    left, top, side = square_at(time, width, height)
+    truth = np.zeros((height, width), bool)
+    truth[top : top + side, left : left + side] = True
+    return truth
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return (one & other).sum() / (one | other).sum()
+
+
+def test_masks_are_palette_pictures_of_class_indices(clip, segmenter, tmp_path):
+    segmenter.segment_file(clip, masks=tmp_path / "m")
+    names = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert len(names) == 8 + 1
+    assert names[0] == "000000.png"
+    classes = json.loads((tmp_path / "m" / "classes.json").read_text())
+    assert classes == {"background": 0, "hummer": 1, "beeper": 2}
+    picture = tmp_path / "m" / names[4]
+    labels = read_indices(picture)
+    assert iou(labels == 2, truth_at(int(picture.stem) * 1001 / 30000)) > 0.8
+    colour = cv2.imread(str(picture))[labels == 2][0][::-1]
+    assert tuple(colour.tolist()) == class_colour(2)
+
+
+def test_masks_of_every_frame_if_asked(clip, segmenter, tmp_path):
+    segmenter.segment_file(clip, masks=tmp_path / "m", every_frame=True)
+    assert len(list((tmp_path / "m").glob("*.png"))) == 60
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # in decode
+def test_json_holds_objects_with_run_lengths_and_events(clip, segmenter, tmp_path):
+    segmenter.segment_file(clip, json=tmp_path / "a.json")
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert data["classes"] == ["background", "hummer", "beeper"]
+    assert (data["width"], data["height"]) == (160, 96)
+    assert len(data["frames"]) == 8
+    assert data["frames"][0]["objects"] == []
+    frame = data["frames"][5]
+    (found,) = frame["objects"]
+    mask = coco.decode(found["segmentation"]).astype(bool)
+    assert iou(mask, truth_at(frame["time"])) > 0.8
+    assert found["area"] == mask.sum()
+    rows, columns = np.nonzero(mask)
+    left, top, width, height = found["box"]
+    assert (left, top) == (columns.min(), rows.min())
+    assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
+    assert found["class"] == "beeper"
+    (event,) = data["events"]
+    assert event["class"] == "beeper"
+    assert event["end"] == pytest.approx(2.0, abs=0.05)
+    assert 0.8 < event["score"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "decoder", "pix_fmt"),
+    [(".mov", "prores", "yuva444p10le"), (".webm", "libvpx-vp9", "yuva420p")],
+)
+def test_the_video_with_alpha_is_opaque_where_it_sounds(
+    clip, segmenter, tmp_path, suffix, decoder, pix_fmt
+):
+    output = tmp_path / f"cut{suffix}"
+    segmenter.segment_file(clip, alpha_video=output)
+    with av.open(str(output)) as container:
+        assert len(container.streams.audio) == 1
+        context = av.CodecContext.create(decoder, "r")
+        context.extradata = container.streams.video[0].codec_context.extradata
+        context.width, context.height = 160, 96
+        frames = [
+            frame
+            for packet in container.demux(container.streams.video[0])
+            for frame in (context.decode(packet) if packet.size else [])
+        ]
+    frame = frames[45]
+    assert frame.format.name.startswith("yuva")
+    alpha = frame.to_ndarray(format="rgba")[..., 3]
+    assert iou(alpha > 128, truth_at(1.5)) > 0.75
+    assert frames[2].to_ndarray(format="rgba")[..., 3].max() < 10
+
+
+def test_timelines_say_which_class_sounds_when(clip, segmenter, tmp_path):
+    files = [tmp_path / f"t{suffix}" for suffix in (".csv", ".srt", ".vtt", ".png")]
+    segmenter.segment_file(clip, timeline=files)
+    (row,) = csv.DictReader(io.StringIO(files[0].read_text()))
+    assert row["class"] == "beeper"
+    assert float(row["end"]) == pytest.approx(2.0, abs=0.05)
+    with av.open(str(files[1])) as subtitles:
+        (packet,) = [packet for packet in subtitles.demux() if packet.size]
+        assert bytes(packet) == b"beeper"
+    assert files[2].read_text().startswith("WEBVTT\n\n00:00:00.")
+    picture = cv2.imread(str(files[3]))[..., ::-1].astype(int)
+    share = (np.abs(picture - class_colour(2)).max(axis=2) < 6).mean(axis=0).astype(bool).mean()
+    assert 0.5 < share < 0.75  # the bar takes three quarters of the lane
+
+
+def test_a_gif_plays_at_most_12_5_frames_a_second(clip, segmenter, tmp_path):
+    segmenter.segment_file(clip, tmp_path / "a.gif")
+    with av.open(str(tmp_path / "a.gif")) as container:
+        frames = list(container.decode(video=0))
+    assert 20 <= len(frames) <= 26
+    assert frames[-1].time == pytest.approx(1.95, abs=0.1)
+    rgb = frames[15].to_ndarray(format="rgb24")
+    assert rgb.shape == (96, 160, 3)
+    assert rgb[-10:, -10:].mean(axis=(0, 1)) == pytest.approx(GREY, abs=12)
+
+
+STYLES = ("overlay", "outline", "spotlight", "cutout", "side-by-side", "blur-others")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_each_style_shows_what_sounds(clip, segmenter, tmp_path, style):
+    segmenter.segment_file(
+        clip, tmp_path / "a.mp4", style=style, legend=False, labels=False, palette=[(0, 0, 0)]
+    )
+    rgb = Read(tmp_path / "a.mp4").near(1.5).astype(int)
+    assert rgb.shape == (96, 320 if style == "side-by-side" else 160, 3)
+    left, top, side = square_at(1.5, 160, 96)
+    middle = rgb[top + side // 2, left + side // 2]
+    beyond = rgb[85:, 140:158].mean(axis=(0, 1))
+    if style == "overlay":
+        assert abs(middle - (np.array([230, 30, 30]) + class_colour(2)) / 2).max() < 40
+    else:
+        assert middle[0] - middle[1] > 130
+    if style in ("spotlight", "cutout"):
+        assert beyond.mean() < 50
+    else:
+        assert beyond == pytest.approx(GREY, abs=8)
+
+
+def test_many_outputs_at_once_appear_together_and_nothing_else(clip, segmenter, tmp_path):
+    summary = segmenter.segment_file(
+        clip,
+        tmp_path / "a.mkv",
+        masks=tmp_path / "m",
+        json=tmp_path / "a.json",
+        timeline=tmp_path / "a.csv",
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.csv", "a.json", "a.mkv", "m"]
+    assert sorted(path.name for path in summary.outputs) == names
+
+
+def test_if_one_output_fails_none_appears(clip, segmenter, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("avsegcli.outputs.write_timeline", full)
+    with pytest.raises(MediaError, match=r"cannot write .*a\.csv: no space left on device"):
+        segmenter.segment_file(
+            clip, tmp_path / "a.mp4", masks=tmp_path / "m", timeline=tmp_path / "a.csv"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_masks_is_replaced_only_if_it_holds_nothing_else(clip, segmenter, tmp_path):
+    folder = tmp_path / "m"
+    segmenter.segment_file(clip, masks=folder, fps=1)
+    with pytest.raises(MediaError, match="exists already"):
+        segmenter.segment_file(clip, masks=folder)
+    segmenter.segment_file(clip, masks=folder, overwrite=True)
+    assert len(list(folder.glob("*.png"))) == 8
+    (folder / "diary.txt").write_text("precious")
+    with pytest.raises(MediaError, match="holds other files than masks"):
+        segmenter.segment_file(clip, masks=folder, overwrite=True)
+    assert (folder / "diary.txt").read_text() == "precious"
+
+
+def test_encoder_quality_and_preset_are_used(clip, segmenter, tmp_path):
+    for crf in (10, 45):
+        segmenter.segment_file(clip, tmp_path / f"{crf}.mp4", crf=crf, preset="ultrafast")
+    assert (tmp_path / "10.mp4").stat().st_size > (tmp_path / "45.mp4").stat().st_size
+    segmenter.segment_file(clip, tmp_path / "a.mkv", codec="libvpx-vp9", crf=40)
+    assert Read(tmp_path / "a.mkv").codec == "vp9"
+
+
+def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_path):
+    for wrong in ({"codec": "nosuch"}, {"preset": "lightning"}, {"style": "cubist"}):
+        with pytest.raises(ConfigError):
+            segmenter.segment_file(clip, tmp_path / "a.mp4", **wrong)
+    for wrong in ({"alpha_video": "a.mp4"}, {"timeline": "a.doc"}):
+        with pytest.raises(MediaError):
+            segmenter.segment_file(clip, **wrong)
+    with pytest.raises(ConfigError, match="no output"):
+        segmenter.segment_file(clip)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_offers_the_segmenter_without_importing_it():
+    program = (
+        "import sys, avsegcli\nassert 'numpy' not in sys.modules\n"
+        "from avsegcli import Segmenter\nprint(Segmenter.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "avsegcli.segmenter\n", done.stderr
