@@ -17,7 +17,7 @@ from avsegcli.media.overlay import Colour
 from avsegcli.timeline import Event
 
 THUMB_WIDTH = 320  # pixels
-STRETCH_S = 5.0  # of each class the best frame in so many seconds may become a key frame
+SILENCE_S = 1.0  # after so long a class that sounds again gets another key frame
 MOST_KEY_FRAMES = 24
 CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
@@ -41,13 +41,19 @@ class Report:
         self._model = model
         self._classes = classes
         self._colours = dict(zip(classes[1:], colours, strict=True))
-        self._best: dict[tuple[str, int], tuple[float, float, bytes]] = {}  # score, time, JPEG
+        self._best: dict[tuple[str, float], tuple[float, float, bytes]] = {}  # score, time, JPEG
+        self._sounding: dict[str, tuple[float, float]] = {}  # since when, last seen when
 
     def add(self, time: float, painted: Any, regions: Sequence[Region]) -> None:
         """Consider a painted frame as a key frame of what sounds in it."""
         jpeg: bytes | None = None
         for region in regions:
-            key = self._classes[region.class_index], int(time // STRETCH_S)
+            name = self._classes[region.class_index]
+            since, last = self._sounding.get(name, (time, time))
+            if time - last > SILENCE_S:
+                since = time
+            self._sounding[name] = since, time
+            key = name, since
             if key not in self._best or region.score > self._best[key][0] + 0.02:
                 jpeg = jpeg or _thumbnail(painted)
                 self._best[key] = region.score, time, jpeg

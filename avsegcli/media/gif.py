@@ -11,13 +11,13 @@ from av.filter import Graph
 from avsegcli.media.decode import VideoReader
 from avsegcli.media.encode import told_as_cannot_write
 
-LONGEST = 640  # pixels; larger frames are scaled down
-FASTEST = Fraction(25, 2)  # frames a second
+LONGEST = 480  # pixels; larger frames are scaled down
+FASTEST = Fraction(10)  # frames a second
 TICK = Fraction(1, 100)  # seconds; the unit of a GIF
 
 
 class GifWriter:
-    """Writes the frames of one video as a GIF, at most 640 pixels and 12.5 frames a second.
+    """Writes the frames of one video as a GIF, at most 480 pixels and 10 frames a second.
 
     Args:
         path: file to write.
@@ -46,7 +46,8 @@ class GifWriter:
         )
         scaled = graph.add("scale", f"{size[0]}:{size[1]}:flags=area")
         split, generate = graph.add("split"), graph.add("palettegen", "stats_mode=single")
-        use, sink = graph.add("paletteuse", "new=1:dither=bayer"), graph.add("buffersink")
+        use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=5")
+        sink = graph.add("buffersink")
         source.link_to(scaled)
         scaled.link_to(split)
         split.link_to(generate, 0, 0)

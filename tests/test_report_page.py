@@ -1,0 +1,67 @@
+"""The report in a real browser; skipped where there is none."""
+
+import re
+import shutil
+
+import pytest
+from videos import RedWhenLoud, write_video
+
+from avsegcli.segmenter import Segmenter
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    clip = write_video(folder / "a <b> & c.mp4", width=160, height=96, seconds=4, on=((1, 3),))
+    Segmenter(RedWhenLoud()).segment_file(clip, report=folder / "r.html")
+    assert sorted(path.name for path in folder.iterdir()) == ["a <b> & c.mp4", "r.html"]
+    return folder / "r.html"
+
+
+@pytest.fixture
+def browser():
+    if not (BROWSER and DRIVER):
+        pytest.skip("there is no chromium with chromedriver")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(DRIVER)
+    with webdriver.Chrome(options=options, service=service) as driver:
+        yield driver
+
+
+def test_the_page_needs_no_other_file_and_no_network(page):
+    text = page.read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text)
+    assert "://" not in text
+    assert "a &lt;b&gt; &amp; c.mp4" in text
+
+
+def test_the_page_plays_and_a_click_on_it_seeks(page, browser):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get(page.as_uri())
+    wait = WebDriverWait(browser, 20)
+
+    def video(attribute):
+        return browser.execute_script(f"return document.querySelector('video').{attribute}")
+
+    wait.until(lambda _: video("readyState") >= 1)
+    assert video("videoWidth") == 160
+    assert video("duration") == pytest.approx(4, abs=0.1)
+    (lane,) = browser.find_elements("css selector", ".lane")
+    assert lane.text == "beeper"
+    ActionChains(browser).click(lane.find_element("css selector", ".track")).perform()
+    assert video("currentTime") == pytest.approx(2, abs=0.05)
+    browser.find_element("css selector", "tbody tr").click()
+    assert video("currentTime") == pytest.approx(1, abs=0.4)
+    (frame,) = browser.find_elements("css selector", "figure")
+    browser.execute_script("arguments[0].click()", frame)
+    assert 1 <= video("currentTime") <= 3.1
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
