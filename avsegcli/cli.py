@@ -1,5 +1,6 @@
 """The `avseg` command: mounts the commands, turns errors into messages and exit codes."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -135,5 +136,6 @@ def _is_number(word: str) -> bool:
 
 
 def script() -> None:
-    """Entry point of the installed `avseg` script."""
+    """Entry point of the installed `avseg` script; asked to end, it leaves no half-written file."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())
