@@ -31,7 +31,7 @@ say() { printf '\n%s\n' "$@" >> "$work/results.md"; }
 cat > "$work/results.md" <<MARKDOWN
 # Results, each with the command that made it
 
-\`examples/results.sh\` writes this page: it runs the commands below, and nothing here was typed by hand.
+\`examples/results.sh\` writes this page: it runs the commands below, but for those of the ablation.
 The clips are the 40 of [testset/](../testset/README.md), the weights those that the package carries
 ($(avseg --version)), unless another is named. The set is small: it shows what changes with noise, and
 what is inside the model, not how good it is; that stands in [weights/README.md](../weights/README.md).
@@ -67,13 +67,8 @@ mv "$work/panel/panel.png" "$figures/panel.png"
 printf '\n```sh\navseg panel -o figures\n```\n\n![panel](results/panel.png)\n' >> "$work/results.md"
 
 say '## Ablation' 'The paper’s Table 2, with one budget for every row.'
-if [ -e "$figures/ablation-toy.txt" ]; then # what examples/ablate_toy.sh printed
-    say 'On shapes that beep, mIoU of four classes and the background, mean and standard deviation:' \
-        '```sh
-examples/ablate_toy.sh toy
-```' '```'
-    cat "$figures/ablation-toy.txt" >> "$work/results.md"
-    printf '```\n' >> "$work/results.md"
+if [ -e "$figures/ablation-toy.md" ]; then # by hand, from what examples/ablate_toy.sh printed
+    say "$(cat "$figures/ablation-toy.md")"
 fi
 cat >> "$work/results.md" <<'MARKDOWN'
 
