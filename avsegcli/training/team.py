@@ -103,9 +103,9 @@ def join_team(device: str = "auto") -> Team:
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
-    return Team(
-        accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator
-    )
+    # Its "cpu:0" is a place that tensors cannot be loaded to.
+    device = accelerator.device if chosen.type == "cuda" else chosen
+    return Team(device, accelerator.process_index, accelerator.num_processes, accelerator)
 
 
 def mean_over_team(value: Tensor) -> Tensor:
