@@ -104,8 +104,8 @@ def join_team(device: str = "auto") -> Team:
         ],
     )
     # Its "cpu:0" is a place that tensors cannot be loaded to.
-    device = accelerator.device if chosen.type == "cuda" else chosen
-    return Team(device, accelerator.process_index, accelerator.num_processes, accelerator)
+    own = accelerator.device if chosen.type == "cuda" else chosen
+    return Team(own, accelerator.process_index, accelerator.num_processes, accelerator)
 
 
 def mean_over_team(value: Tensor) -> Tensor:
