@@ -31,6 +31,7 @@ class Job:
 
     video: Path
     outputs: Outputs
+    make_folders: bool = False  # that the outputs go to
     status: str = "waiting"  # then "done", "skipped", "failed" or "interrupted"
     error: str = ""
     hint: str = ""
@@ -73,8 +74,9 @@ def plan(
             for key, texts in wanted.items()
         }
         timeline = named.pop("timeline", [])
-        outputs = Outputs.of(**{key: paths[0] for key, paths in named.items() if paths})
-        jobs.append(Job(one.path, Outputs.of(**_as_options(outputs), timeline=timeline)))
+        first = {key: paths[0] for key, paths in named.items() if paths}
+        patterns = any(NAME in text for texts in wanted.values() for text in texts)
+        jobs.append(Job(one.path, Outputs.of(**first, timeline=timeline), several or patterns))
     return jobs
 
 
@@ -235,7 +237,7 @@ def _work(
 ) -> None:
     begun = time.monotonic()
     try:
-        if not alone:
+        if job.make_folders:
             for path in job.outputs.paths():
                 path.parent.mkdir(parents=True, exist_ok=True)
         job.summary = segmenter.segment_file(

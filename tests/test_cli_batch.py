@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -185,3 +186,74 @@ def test_completion_knows_the_options():
         text=True,
     )
     assert done.stdout.split() == ["--style"], done.stderr
+
+
+def test_folders_of_outputs_are_made_even_for_one_video(videos, tmp_path):
+    one = str(videos / "sub")
+    assert main(["segment", one, "-o", str(tmp_path / "new" / "folder"), "-q"]) == 0
+    assert written(tmp_path / "new") == ["folder/c.mp4"]
+    pattern = str(tmp_path / "other" / "{name}.csv")
+    assert main(["segment", str(videos / "a.mp4"), "--timeline", pattern, "-q"]) == 0
+    assert written(tmp_path / "other") == ["a.csv"]
+
+
+def test_each_rank_of_torchrun_has_its_gpu(clip, tmp_path, monkeypatch):
+    asked = []
+
+    def stand_in(weights, device):
+        asked.append(device)
+        return RedWhenLoud()
+
+    monkeypatch.setattr(predictor, "Predictor", stand_in)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    for there, device in ((True, "cuda:1"), (False, "auto")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert main(["segment", str(clip), "--timeline", str(tmp_path / f"{there}.csv"), "-q"]) == 0
+        assert asked[-1] == device
+
+
+def test_the_sound_stream_asked_for_is_heard_and_kept(clip, tmp_path):
+    silence = write_video(tmp_path / "silence.mp4", seconds=0.5, on=(), sound_rate=16000)
+    both = tmp_path / "both.mp4"
+    with (
+        av.open(str(clip)) as first,
+        av.open(str(silence)) as second,
+        av.open(str(both), "w") as output,
+    ):
+        pairs = [
+            (source, output.add_stream_from_template(source))
+            for source in (first.streams.video[0], first.streams.audio[0], second.streams.audio[0])
+        ]
+        for source, target in pairs:
+            source.container.seek(0)
+            for packet in source.container.demux(source):
+                if packet.size:
+                    packet.stream = target
+                    output.mux(packet)
+    for number, events in ((1, 1), (2, 0)):
+        out, table = tmp_path / f"{number}.mp4", tmp_path / f"{number}.csv"
+        words = ["segment", str(both), "--audio-stream", str(number), "-o", str(out)]
+        assert main([*words, "--timeline", str(table), "-q"]) == 0
+        assert table.read_text().count("\n") == 1 + events
+        with av.open(str(out)) as container:
+            (sound,) = container.streams.audio
+            assert sound.rate == (44100 if number == 1 else 16000)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_photo_is_upright_as_its_camera_says(clip, tmp_path, orientation):
+    """Exif's orientation 6 is to be turned clockwise by 90 degrees, 8 counter-clockwise."""
+    stored = np.full((48, 64, 3), 60, np.uint8)
+    stored[:24, :32] = 200  # bright at the upper left
+    jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
+    entry = b"\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + bytes(6)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry
+    block = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (tmp_path / "p.jpg").write_bytes(jpeg[:2] + block + jpeg[2:])
+    out = tmp_path / "out.mp4"
+    words = ["segment", str(tmp_path / "p.jpg"), "--audio", str(clip), "-o", str(out), "-q"]
+    assert main(words) == 0
+    expected = np.rot90(stored, {1: 0, 3: 2, 6: -1, 8: 1}[orientation]).astype(int)
+    shown = Read(out).near(0.2).astype(int)
+    assert shown.shape == expected.shape
+    assert np.abs(shown - expected).mean() < 12

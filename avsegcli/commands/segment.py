@@ -222,7 +222,17 @@ def segment(
     overwrite = overwrite or resume
     if part[1] > 1 and json_summary is not None:
         json_summary = json_summary.with_stem(f"{json_summary.stem}-{part[0]}-of-{part[1]}")
-    _run(planned, options, weights, device.value, overwrite, jobs, json_summary, quiet, several)
+    _run(
+        planned,
+        options,
+        weights,
+        _device_of_rank(device.value),
+        overwrite,
+        jobs,
+        json_summary,
+        quiet,
+        several,
+    )
 
 
 def _run(
@@ -246,7 +256,7 @@ def _run(
     if not several and len(planned) == 1:  # tell what is wrong before the model is loaded
         job = planned[0]
         audio, stream = options["audio"], options["audio_stream"]
-        if job.status == "waiting":
+        if job.status == "waiting" and not job.make_folders:
             segmenter.check_files(
                 job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
             )
@@ -287,3 +297,13 @@ def _run(
             Console().print(show.event_table(done[0].summary))
     if any(job.status == "failed" for job in planned):
         raise typer.Exit(1)
+
+
+def _device_of_rank(device: str) -> str:
+    """Give each process that torchrun starts on a machine a GPU of its own."""
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is None or device not in ("auto", "cuda"):
+        return device
+    import torch
+
+    return f"cuda:{rank}" if torch.cuda.is_available() else device

@@ -158,7 +158,11 @@ class Orientation(NamedTuple):
     @classmethod
     def of(cls, frame: Any) -> "Orientation":
         """Read the display matrix of a decoded frame; multiples of 90 degrees and mirroring."""
-        for side_data in frame.side_data:
+        try:
+            side_datas = list(frame.side_data)
+        except ValueError:  # PyAV knows no Exif, which photos carry; the angle it can tell
+            return cls._turned_by(frame.rotation)
+        for side_data in side_datas:
             if side_data.type == SideDataType.DISPLAYMATRIX:
                 # Shown x = a x + c y, shown y = b x + d y (x right, y down).
                 a, b, _, c, d = np.frombuffer(side_data, np.int32)[:5].tolist()
@@ -166,6 +170,16 @@ class Orientation(NamedTuple):
                     return cls(False, a < 0, d < 0)
                 return cls(True, c < 0, b < 0)
         return cls()
+
+    @classmethod
+    def _turned_by(cls, degrees: int) -> "Orientation":
+        """Turn counter-clockwise by a multiple of 90 degrees."""
+        return {
+            0: cls(),
+            90: cls(True, False, True),
+            180: cls(False, True, True),
+            270: cls(True, True, False),
+        }.get(degrees % 360, cls())
 
     def apply(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn one plane, ``(H, W)``, to ``(H, W)`` or ``(W, H)``."""

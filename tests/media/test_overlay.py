@@ -7,6 +7,7 @@ import pytest
 from avsegcli.media.decode import planes_of
 from avsegcli.media.masks import MaskFinder
 from avsegcli.media.overlay import COLOURS, Painter, class_colour
+from avsegcli.media.styles import STYLES
 
 CLASSES = ("background", "dog", "speedboat", "person")
 
@@ -61,13 +62,14 @@ def test_the_outline_is_opaque_in_the_colour_of_the_class():
 @pytest.mark.parametrize(
     ("width", "height"), [(1920, 1080), (321, 181), (64, 48), (16, 16), (3, 3), (1, 1)]
 )
-def test_any_frame_size_can_be_painted(width, height):
-    painter = Painter(CLASSES, width, height)
+@pytest.mark.parametrize("style", STYLES)
+def test_any_frame_size_can_be_painted(width, height, style):
+    painter = STYLES[style](CLASSES, width, height)
     probs = np.zeros((4, 16, 16), np.float32)
     probs[1, :, :8], probs[2, :4, 8:], probs[3, 8:, 8:] = 1, 1, 1
     masks = MaskFinder(width, height)(probs)
     painted = painter.paint(grey_frame(width, height), masks)
-    assert (painted.width, painted.height) == (width, height)
+    assert (painted.width, painted.height) == (painter.wide * width, height)
 
 
 def test_labels_stay_inside_the_frame_and_apart_from_each_other():
