@@ -120,7 +120,7 @@ class Segmenter:
         """Find what sounds where in each frame of a video, without writing files.
 
         The network looks at `fps` frames a second, each with the 0.96 s of sound around it; the
-        frames in between get probabilities linear in time.
+        frames in between get probabilities that follow the motion of the picture.
 
         Args:
             video: a video file with sound, or a picture if there is `audio`.

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.media.decode import SoundReader, VideoReader
+from avsegcli.media.motion import Motion, Seen, small_luma
 
-FRAME_MEMORY = 400_000_000  # bytes of full-size frames that may wait for their masks
-WINDOWS_ALIVE = 3  # one being decoded, one in the network, one being painted
+FRAME_MEMORY = 540_000_000  # bytes of full-size frames that may wait for their masks
+WINDOWS_ALIVE = 4  # being decoded, in the network, waiting for what comes next, being painted
 TIME_TOLERANCE = 1e-3  # of an analysis interval: time stamps are rounded
 
 
@@ -21,6 +22,13 @@ class Window(NamedTuple):
     analysed: list[int]  # T positions in `frames`, rising, starting with 0
     pictures: list[NDArray[np.uint8]]  # T small RGB pictures of the analysed frames, (h, w, 3)
     log_mel: NDArray[np.float32]  # (T, 96, 64), centred on the times of the analysed frames
+
+
+class Stretch(NamedTuple):
+    """An analysed frame and those up to the next one."""
+
+    frames: list[Any]  # yuv420p, full size; the first one is analysed
+    seen: Seen  # the first one and its probabilities
 
 
 class MaskedFrame(NamedTuple):
@@ -37,9 +45,9 @@ def cut_windows(
     """Cut a video into windows of at most `num_frames` analysed frames.
 
     Memory is bounded whatever the length and size of the video: the frames of the windows that
-    are alive at a time (one being decoded, one in the network, one being painted) take at most
-    `FRAME_MEMORY`. At 1080p30 and 4 analysed frames a second, 5 of them fit in a window; at
-    2160p30 it is one, and of larger or faster videos more frames are analysed than asked for.
+    are alive at a time take at most `FRAME_MEMORY`. At 1080p30 and 4 analysed frames a second, 5
+    of them fit in a window; at 2160p30 it is one, and of larger or faster videos more frames are
+    analysed than asked for.
 
     Args:
         video: the pictures.
@@ -77,39 +85,57 @@ def cut_windows(
 def spread_masks(
     answers: Iterator[tuple[Window, NDArray[np.float32]]],
 ) -> Iterator[MaskedFrame]:
-    """Give every frame its probabilities, between analysed frames linear in time.
+    """Give every frame its probabilities; they are steady in time and follow what moves.
 
-    Frames after the last analysed one of a window wait for the first of the next window; those
-    at the end of the video keep the last probabilities.
+    Frames after the last analysed one of a window wait for the first two of the next window;
+    those at the end of the video keep the last probabilities.
 
     Args:
         answers: windows in order, each with the probabilities of its T analysed frames,
             ``(T, L + 1, h, w)``.
     """
-    waiting: list[Any] = []  # from an analysed frame up to the next one
-    before: NDArray[np.float32] | None = None  # probabilities of the first frame that waits
+    motion = Motion()
+    before: Stretch | None = None
+    for after in _steady(_stretches(answers), motion):
+        if before is not None:
+            yield from _between(before, after.seen, motion)
+        before = after
+    if before is not None:
+        for position, frame in enumerate(before.frames):
+            yield MaskedFrame(frame, position == 0, before.seen.probs)
+
+
+def _stretches(answers: Iterator[tuple[Window, NDArray[np.float32]]]) -> Iterator[Stretch]:
     for window, probs in answers:
         ends = [*window.analysed[1:], len(window.frames)]
-        for begin, end, after in zip(window.analysed, ends, probs, strict=True):
-            if before is not None:
-                yield from _between(waiting, before, window.frames[begin].time, after)
-            waiting = window.frames[begin:end]
+        for begin, end, answer in zip(window.analysed, ends, probs, strict=True):
+            frames = window.frames[begin:end]
             window.frames[begin:end] = [None] * (end - begin)  # free each as soon as it is done
-            before = after
-    if before is not None:
-        for position, frame in enumerate(waiting):
-            yield MaskedFrame(frame, position == 0, before)
+            yield Stretch(frames, Seen(frames[0].time, small_luma(frames[0]), answer))
 
 
-def _between(
-    frames: list[Any],
-    before: NDArray[np.float32],
-    end: float,
-    after: NDArray[np.float32],
-) -> Iterator[MaskedFrame]:
-    start = frames[0].time
+def _steady(stretches: Iterator[Stretch], motion: Motion) -> Iterator[Stretch]:
+    """Compare each answer with its neighbours, as the network gave them."""
+    before: Seen | None = None
+    here: Stretch | None = None
+    for after in stretches:
+        if here is not None:
+            seen = here.seen
+            if before is not None:
+                here = here._replace(seen=motion.steady(before, seen, after.seen))
+            yield here
+            before = seen
+        here = after
+    if here is not None:
+        yield here
+
+
+def _between(stretch: Stretch, after: Seen, motion: Motion) -> Iterator[MaskedFrame]:
+    frames, before = stretch
     for position, frame in enumerate(frames):
-        weight = np.float32((frame.time - start) / (end - start))
-        probs = before if position == 0 else before + weight * (after - before)
         frames[position] = None
+        probs = before.probs
+        if position > 0:
+            weight = (frame.time - before.time) / (after.time - before.time)
+            probs = motion.between(before, after, frame, weight)
         yield MaskedFrame(frame, position == 0, probs)

@@ -1,9 +1,13 @@
+from fractions import Fraction
+from typing import Any
+
+import av
 import numpy as np
 import pytest
 from videos import write_video
 
 from avsegcli.media import windows
-from avsegcli.media.decode import SoundReader, VideoReader
+from avsegcli.media.decode import SoundReader, VideoReader, planes_of
 from avsegcli.media.windows import Window, cut_windows, spread_masks
 
 
@@ -37,24 +41,32 @@ def test_as_many_frames_are_analysed_as_asked_or_as_there_are(clip, fps, analyse
 
 def test_big_frames_make_short_windows(clip, monkeypatch):
     frame_bytes = 64 * 48 * 3 // 2
-    monkeypatch.setattr(windows, "FRAME_MEMORY", 3 * 20 * frame_bytes)
+    monkeypatch.setattr(windows, "FRAME_MEMORY", windows.WINDOWS_ALIVE * 20 * frame_bytes)
     cuts = cut(clip)
     assert max(len(window.frames) for window in cuts) <= 20
     assert [len(window.analysed) for window in cuts] == [2] * 6
-    monkeypatch.setattr(windows, "FRAME_MEMORY", 3 * 3 * frame_bytes)  # under one interval
+    monkeypatch.setattr(windows, "FRAME_MEMORY", windows.WINDOWS_ALIVE * 3 * frame_bytes)
     cuts = cut(clip)
     assert max(len(window.frames) for window in cuts) <= 3
     assert sum(len(window.frames) for window in cuts) == 90
 
 
-class Frame:
-    def __init__(self, time: float) -> None:
-        self.time = time
+def grey_frame(time: int) -> Any:
+    frame = av.VideoFrame(16, 16, "yuv420p")
+    for plane in planes_of(frame):
+        plane[:] = 128
+    frame.pts, frame.time_base = time, Fraction(1)
+    return frame
 
 
-def test_masks_between_analysed_frames_are_linear_in_time():
-    first = Window([Frame(0), Frame(1), Frame(3), Frame(4), Frame(5)], [0, 3], [], np.zeros(0))
-    second = Window([Frame(6), Frame(7)], [0], [], np.zeros(0))
+def test_masks_of_what_stands_still_between_analysed_frames_are_linear_in_time():
+    first = Window(
+        [grey_frame(0), grey_frame(1), grey_frame(3), grey_frame(4), grey_frame(5)],
+        [0, 3],
+        [],
+        np.zeros(0),
+    )
+    second = Window([grey_frame(6), grey_frame(7)], [0], [], np.zeros(0))
     answers = [
         (first, np.array([0, 8], np.float32).reshape(2, 1, 1, 1)),
         (second, np.array([4], np.float32).reshape(1, 1, 1, 1)),
