@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.media.decode import copy_of, planes_of
-from avsegcli.media.masks import Masks
+from avsegcli.media.masks import Box, Masks
 from avsegcli.media.overlay import Painter
 
 DIMMED = 0.28  # of the brightness that is left of what does not sound
@@ -28,17 +28,31 @@ class _Staged(Painter):
         staged = copy_of(frame)
         planes = planes_of(staged)
         self._stage(planes)
-        sounding = (masks.labels() > 0).astype(np.uint8) * np.uint8(255)
-        feather = 2 * round(FEATHER_SHARE * min(self.width, self.height)) + 1
-        sounding = np.asarray(cv2.blur(sounding, (feather, feather)), np.uint8)
-        for source, target in zip(planes_of(frame), planes, strict=True):
-            height, width = target.shape
-            share = cv2.resize(sounding, (width, height), interpolation=cv2.INTER_AREA)
-            weight = share.astype(np.float32) / np.float32(255)
-            mixed = target + weight * (source.astype(np.float32) - target)
-            target[:] = (mixed + 0.5).astype(np.uint8)
+        if masks.regions:
+            self._restore(planes, planes_of(frame), masks)
         self.write_texts(planes, masks)
         return staged
+
+    def _restore(self, planes: Planes, originals: Planes, masks: Masks) -> None:
+        """Put what sounds back, softly at its edges, within the box around all of it."""
+        soft = 2 * round(FEATHER_SHARE * min(self.width, self.height)) + 1
+        boxes = [region.box for region in masks.regions]
+        box = Box(
+            max(0, min(box.left for box in boxes) - soft) & ~1,
+            max(0, min(box.top for box in boxes) - soft) & ~1,
+            min(self.width, max(box.right for box in boxes) + soft),
+            min(self.height, max(box.bottom for box in boxes) + soft),
+        )
+        sounding = (masks.labels()[box.slices] > 0).astype(np.float32)
+        sounding = np.asarray(cv2.blur(sounding, (soft, soft)), np.float32)
+        for index, (plane, original) in enumerate(zip(planes, originals, strict=True)):
+            step = 1 if index == 0 else 2
+            top, left = box.top // step, box.left // step
+            window = plane[top : -(-box.bottom // step), left : -(-box.right // step)]
+            height, width = window.shape
+            weight = cv2.resize(sounding, (width, height), interpolation=cv2.INTER_AREA)
+            kept = original[top:, left:][:height, :width]
+            window[:] = cv2.blendLinear(kept, window, weight, 1 - weight)
 
     def _stage(self, planes: Planes) -> None:
         raise NotImplementedError
