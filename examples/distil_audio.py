@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, log_mel
+from avsegcli.checkpoint import load_checkpoint
 from avsegcli.datasets.parts import Parts
 from avsegcli.model.audio_encoder import SmallAudioEncoder
 
@@ -40,7 +41,7 @@ class Mixer:
         ]
         self.noise = [
             parts.recording(path).samples / 32768
-            for paths in parts.noise.values()
+            for paths in parts.noises.values()
             for path in paths
         ]
 
@@ -135,8 +136,10 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--init", type=Path, help="a checkpoint of avseg to go on from")
     parser.add_argument("--mixtures", type=int, default=40_960)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=100, help="of the mixtures")
     arguments = parser.parse_args()
 
     sys.path.insert(0, str(arguments.teacher))
@@ -146,11 +149,15 @@ def main() -> None:
     parts = Parts(arguments.parts, "train")
     teacher = YamNet()
     held_out = make_bank(Mixer(Parts(arguments.parts, "val"), seed=1), teacher, 2048)
-    bank = make_bank(Mixer(parts, seed=100), teacher, arguments.mixtures)
+    bank = make_bank(Mixer(parts, arguments.seed), teacher, arguments.mixtures)
     mean = bank[1].float().mean(0)
     deviation = bank[1].float().std(0) + 0.1
 
     student = Student(len(parts.classes) - 1).to(memory_format=torch.channels_last)
+    if arguments.init is not None:
+        student.encoder.load_state_dict(
+            load_checkpoint(arguments.init).model.audio_encoder.state_dict()
+        )
     optimizer = torch.optim.AdamW(student.parameters(), weight_decay=1e-3)
     steps = arguments.epochs * (len(bank[0]) // BATCH)
     for step in range(steps):
@@ -170,14 +177,15 @@ def main() -> None:
         optimizer.step()
         if step % 100 == 99 or step == steps - 1:
             print(f"step {step + 1}/{steps} embedding {loss_embedding:.3f}", flush=True)
-
-    with torch.inference_mode():
-        scores = torch.cat([student.eval()(x.float())[2] for x in held_out[0].split(BATCH)])
-    print(f"held-out sounds: average precision {average_precision(scores, held_out[3]):.3f}")
-    save_file(
-        {key: value.contiguous() for key, value in student.encoder.state_dict().items()},
-        arguments.out,
-    )
+        if step % 500 == 499 or step == steps - 1:
+            with torch.inference_mode():
+                scores = torch.cat([student.eval()(x.float())[2] for x in held_out[0].split(BATCH)])
+            precision = average_precision(scores, held_out[3])
+            print(f"held-out sounds: average precision {precision:.3f}", flush=True)
+            save_file(
+                {key: value.contiguous() for key, value in student.encoder.state_dict().items()},
+                arguments.out,
+            )
 
 
 if __name__ == "__main__":

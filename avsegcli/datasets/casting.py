@@ -9,6 +9,8 @@ import numpy as np
 from numpy.random import Generator
 
 from avsegcli.datasets.composition import (
+    INSTRUMENTS,
+    PLAYER,
     CompositionSettings,
     may_sound_off_screen,
     noise_may_go_with,
@@ -28,6 +30,7 @@ class Cast:
     focus: int = 0  # class of the scene that the camera keeps in view; 0: no scene
     scene_classes: tuple[int, ...] = ()
     objects: list[tuple[int, Path]] = field(default_factory=list)  # pasted; 0: a silent thing
+    held: set[int] = field(default_factory=set)  # places in `objects`, each by the object before it
     sounding: set[int] = field(default_factory=set)  # seen and heard
     sounds: dict[int, Path] = field(default_factory=dict)  # of each class heard, seen or not
     noise: Path | None = None
@@ -85,6 +88,7 @@ class Casting:
         for _ in range(min(num_silent, room)):
             self._cast_silent(rng, cast)
         rng.shuffle(cast.objects)
+        self._cast_player(rng, cast)
         heard = cast.sounding | self._draw_off_screen(rng, cast, num_off_screen)
         cast.sounds = {index: _pick(rng, parts.sounds[index]) for index in sorted(heard)}
         self._cast_noise(rng, cast)
@@ -143,6 +147,23 @@ class Casting:
         elif known:
             index = int(rng.choice(known))
             cast.objects.append((index, _pick(rng, parts.objects[index])))
+
+    def _cast_player(self, rng: Generator, cast: Cast) -> None:
+        """Put a silent person behind an instrument that sounds."""
+        if not self.settings.player or PLAYER not in self.parts.classes:
+            return
+        person = self.parts.classes.index(PLAYER)
+        names = self.parts.classes
+        instruments = [
+            place
+            for place, (index, _) in enumerate(cast.objects)
+            if index in cast.sounding and names[index] in INSTRUMENTS
+        ]
+        possible = instruments and person in self.parts.objects and person not in cast.sounding
+        if possible and rng.random() < self.settings.player:
+            place = int(rng.choice(instruments))
+            cast.objects.insert(place, (person, _pick(rng, self.parts.objects[person])))
+            cast.held.add(place + 1)
 
     def _draw_off_screen(self, rng: Generator, cast: Cast, wanted: int) -> set[int]:
         """Draw a class that nothing in the picture could be taken for."""

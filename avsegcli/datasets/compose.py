@@ -22,6 +22,7 @@ from avsegcli.datasets.picture import (
     Place,
     draw_camera,
     draw_finish,
+    draw_held_place,
     draw_motion,
     draw_place,
     film,
@@ -154,9 +155,12 @@ class Composer:
         middle = frames[self.num_frames // 2].copy()
         places: list[Place] = []
         object_records = []
-        for class_index, path in cast.objects:
+        for number, (class_index, path) in enumerate(cast.objects):
             cutout = parts.cutout(path)
-            place = draw_place(rng, cutout, size, places, settings)
+            if number in cast.held:
+                place = draw_held_place(rng, cutout, places[-1])
+            else:
+                place = draw_place(rng, cutout, size, places, settings)
             rgba = make_layer(rng, cutout, place, middle, strength, settings)
             matrices = draw_motion(rng, place, rgba.shape[:2], camera, size, times, settings)
             shadow = rng.uniform(0.1, 0.5) if rng.random() < settings.shadow else 0.0

@@ -24,6 +24,7 @@ class CompositionSettings:
     twin: float = 0.10  # a second object of a sounding class
     empty: float = 0.10  # nothing to see in a clip whose classes are not in the picture
     scene_class_sounds: float = 0.40  # another class of a scene sounds too
+    player: float = 0.0  # an instrument that sounds is held by a silent person
     max_objects: int = 4
 
     # Objects
@@ -76,7 +77,8 @@ class CompositionSettings:
 
 _WINDS = {"clarinet", "flute", "harmonica", "saxophone", "trombone", "trumpet", "tuba"}
 _STRINGS = {"guitar", "harp", "sitar", "violin"}
-_INSTRUMENTS = {"accordion", "drum", "marimba", "piano", *_WINDS, *_STRINGS}
+INSTRUMENTS = {"accordion", "drum", "marimba", "piano", *_WINDS, *_STRINGS}
+PLAYER = "person"  # the class that holds instruments
 
 # Things that may well make the sound of a class: never in a clip where that class is heard.
 THINGS_SOUNDING_LIKE = {
@@ -97,7 +99,7 @@ CLASSES_IN_NOISE = {
     "chainsaw": {"car"},
     "siren": {"car"},
     "sneeze": {"person"},
-    "street_music": {"person", *_INSTRUMENTS},
+    "street_music": {"person", *INSTRUMENTS},
 }
 
 # Classes hard to tell apart by ear: one is not heard from off screen while another is seen.

@@ -205,6 +205,14 @@ def draw_place(
     return Place(candidates[best], size, scale)
 
 
+def draw_held_place(rng: Generator, cutout: NDArray[np.uint8], holder: Place) -> Place:
+    """Draw the size and place of an instrument in front of who plays it."""
+    size = np.array([cutout.shape[1], cutout.shape[0]], float)
+    scale = holder.size.max() / size.max() * rng.uniform(0.35, 0.95)
+    offset = holder.size * rng.uniform((-0.2, -0.15), (0.2, 0.25))
+    return Place(holder.centre + offset, size * scale, float(scale))
+
+
 def _cut_sides(cutout: NDArray[np.uint8]) -> list[tuple[int, int]]:
     """The sides along which a photo's border cut the object: (axis, 1 for right or bottom)."""
     solid = cutout[..., 3] > 128

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avsegcli.config import ModelConfig
@@ -78,7 +79,9 @@ class QSD(nn.Module):
         )
         self.heard = nn.Linear(hidden_dim, num_classes)
         self.token_classes = nn.Linear(hidden_dim, num_classes) if decomposition else None
+        # What is visible: fine cells say where, the backbone's deepest features know what.
         self.visible = nn.Conv2d(hidden_dim, num_classes + 1, 1)
+        self.visible_deep = nn.Conv2d(backbone.channels[-1], num_classes + 1, 1)
         for head in (self.heard, self.token_classes):
             if head is not None:
                 nn.init.constant_(head.bias, -3.0)  # a class is rarely heard
@@ -187,7 +190,7 @@ class QSD(nn.Module):
             auxiliary=predictions[:-1],
             heard_logits=self.heard(audio),
             token_logits=token_logits,
-            visible_logits=self.visible(visual[0].features).unflatten(0, clips),
+            visible_logits=self._see(visual[0].features, features[-1]).unflatten(0, clips),
             loss_commit=loss_commit,
             global_indices=global_indices,
             local_indices=None if local_indices is None else local_indices.unflatten(0, clips),
@@ -209,6 +212,13 @@ class QSD(nn.Module):
             x.unflatten(0, (-1, num_frames)).flatten(1, 2) for x in (tokens, position)
         )
         return self.fusion(audio, seen, position, valid)
+
+    def _see(self, fine: Tensor, deep: Tensor) -> Tensor:
+        """Classify each cell of the finest encoded level, with the help of C5."""
+        logits: Tensor = self.visible(fine)
+        return logits + F.interpolate(
+            self.visible_deep(deep), size=fine.shape[-2:], mode="bilinear", align_corners=False
+        )
 
     def _quantize(self, tokens: Tensor, *, update: bool) -> tuple[Tensor, Tensor | None, Tensor]:
         if self.codebook is None:

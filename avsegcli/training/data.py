@@ -16,6 +16,7 @@ from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
+from avsegcli.datasets.composition import CompositionSettings
 from avsegcli.datasets.layouts import find_subset, open_dataset
 from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.videos import VideoFolder
@@ -27,6 +28,15 @@ MOST_WORKERS = 8
 # Height and width of composed frames, as parts of the longest side, and how often.
 FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
 FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
+# Harder than what is scored: more that is seen and silent, or heard and not seen; players.
+TRAINING_SETTINGS = CompositionSettings(
+    scene=0.40,
+    num_silent=(0.25, 0.42, 0.33),
+    silent_thing=0.30,
+    off_screen_clip=0.20,
+    off_screen_extra=0.10,
+    player=0.35,
+)
 
 
 class TrainingData(Protocol):
@@ -92,6 +102,7 @@ class ComposedData:
                     task=_task(config),
                     num_frames=config.num_frames,
                     size=(round(height * config.size), round(width * config.size)),
+                    settings=TRAINING_SETTINGS,
                 ),
                 seed,
                 2**62,

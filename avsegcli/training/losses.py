@@ -101,7 +101,8 @@ def token_loss(logits: Tensor, heard: Tensor) -> Tensor:
 def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
     """Compute the cross-entropy of the classes seen in each cell, whether they sound or not.
 
-    Ours, not the paper's: composed clips know every object in the picture.
+    Ours, not the paper's: composed clips know every object in the picture. A class counts by the
+    square root of its area in the frame, so that a flute is not lost beside a wall.
 
     Args:
         logits: ``(B, T, L + 1, h, w)``.
@@ -112,8 +113,10 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
     known = flat != IGNORE
     shares = F.one_hot(flat.long() * known, num_classes).permute(0, 3, 1, 2) * known[:, None]
     shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), (height, width))  # (M, L+1, h, w)
-    entropy = -(shares * logits.flatten(0, 1).log_softmax(1)).sum(1)
-    return entropy.sum() / mean_over_team(shares.sum()).clamp(min=1.0)
+    area = shares.sum((2, 3), keepdim=True)  # in cells
+    weights = shares * area.clamp(min=1.0) ** -0.5
+    entropy = -(weights * logits.flatten(0, 1).log_softmax(1)).sum()
+    return entropy / mean_over_team(weights.sum()).clamp(min=1e-6)
 
 
 def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:

@@ -1,3 +1,4 @@
+import itertools
 import json
 import pickle
 import shutil
@@ -129,6 +130,28 @@ def test_task_multi_needs_two_classes(toy_parts, tmp_path):
     with pytest.raises(DataError, match="task multi needs two classes"):
         Composer(Parts(root, "train"), task="multi")
     Composer(Parts(root, "train"), task="semantic").compose(0, 0)
+
+
+def test_an_instrument_that_sounds_can_be_held_by_a_silent_person(toy_parts, tmp_path):
+    root = tmp_path / "parts"
+    shutil.copytree(toy_parts, root, ignore=shutil.ignore_patterns("scenes"))
+    for kind in ("objects", "sounds"):
+        (root / kind / "disc").rename(root / kind / "guitar")
+        (root / kind / "star").rename(root / kind / "person")
+    settings = replace(DEFAULT, player=1.0, num_silent=(1.0,))
+    held = 0
+    for composition in compose_many(Parts(root, "train"), settings=settings):
+        objects = composition.record["picture"]["objects"]
+        for player, instrument in itertools.pairwise(objects):
+            pair = player["class"], instrument["class"]
+            if pair == ("person", "guitar") and not player["sounding"]:
+                held += 1
+                assert instrument["sounding"]
+                left, top, right, bottom = player["box"]
+                box = instrument["box"]
+                assert left <= (box[0] + box[2]) / 2 <= right
+                assert top <= (box[1] + box[3]) / 2 <= bottom
+    assert held >= 3
 
 
 def test_a_silent_clip_has_objects_but_no_label(parts):

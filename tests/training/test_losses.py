@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -115,6 +117,17 @@ def test_heard_loss_counts_known_frames_only():
     logits = torch.zeros(1, 2, L)
     heard = torch.tensor([[[1.0, 0, 0, 0], [-1, -1, -1, -1]]])
     assert heard_loss(logits, heard).item() == pytest.approx(L * 0.6931, abs=1e-3)
+
+
+def test_visible_loss_counts_a_class_by_the_root_of_its_area():
+    visible = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+    visible[..., 0, 0] = 1  # 1 cell of 16; the background has 15
+    said_nothing = torch.zeros(1, 1, 2, 4, 4)
+    wrong = said_nothing.clone()
+    wrong[:, :, 0] = 10.0  # all is background
+    share = 1 / (1 + 15**0.5)
+    assert visible_loss(said_nothing, visible).item() == pytest.approx(math.log(2), abs=1e-4)
+    assert visible_loss(wrong, visible).item() == pytest.approx(10 * share, abs=1e-2)
 
 
 def test_visible_loss_is_zero_for_the_truth_and_ignores_the_unknown():
