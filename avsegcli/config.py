@@ -40,9 +40,9 @@ class ModelConfig:
     quantization: bool = True
     recombination: bool = True
     calibration: bool = True
-    # Exponents of what decoder, tokens and picture say of a query's class; only training on clips
-    # that say what is heard and what is visible teaches the latter two.
-    agreement: tuple[float, ...] = (1.0, 0.0, 0.0)
+    # Exponents of what decoder, tokens, sound and picture say of a query's class; only training on
+    # clips that say what is heard and what is visible teaches the latter three.
+    agreement: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
     class_threshold: float = 0.5  # a query of this class probability is just heard
 
 
@@ -162,7 +162,7 @@ def _find_senseless(config: Config) -> list[str]:
             problems.append(f"'model.{key}' should be a multiple of 4, and of 32 from 128 on")
     if model.hidden_dim % model.num_heads:
         problems.append("'model.hidden_dim' should be a multiple of 'model.num_heads'")
-    lengths = {"agreement": (model.agreement, 3), "codebook_warmup": (model.codebook_warmup, 2)}
+    lengths = {"agreement": (model.agreement, 4), "codebook_warmup": (model.codebook_warmup, 2)}
     for key, (values, length) in lengths.items():
         if len(values) != length:
             problems.append(f"'model.{key}' should have {length} values")

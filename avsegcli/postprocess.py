@@ -10,7 +10,9 @@ from avsegcli.model.qsd import QSDOutput
 
 
 def class_probs(
-    output: QSDOutput, class_threshold: float = 0.5, agreement: Sequence[float] = (1.0, 0.0, 0.0)
+    output: QSDOutput,
+    class_threshold: float = 0.5,
+    agreement: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
 ) -> Tensor:
     """Merge the masks of all queries, so that 0.5 is where an object begins.
 
@@ -19,15 +21,16 @@ def class_probs(
     twice the threshold on.
 
     A query may follow the sound and take what is merely conspicuous, or follow the picture and
-    take what is silent. So three have a say: the decoder, in each query's class probability; the
-    tokens, in the classes that the frame's quantized tokens hear; and the picture, in how likely
-    the class is at the pixel, compared to the likeliest one. They are multiplied.
+    take what is silent. So four have a say: the decoder, in each query's class probability; the
+    tokens, in the classes that the frame's quantized tokens hear; the sound, in those that the
+    audio feature alone hears; and the picture, in how likely the class is at the pixel, compared
+    to the likeliest one or the background. They are multiplied.
 
     Args:
         output: of the network, for B clips of T frames.
         class_threshold: class score from which a query can pass 0.5, in (0, 1).
-        agreement: exponents of what decoder, tokens and picture say; 0 leaves one out. The first
-            two make the class score.
+        agreement: exponents of what decoder, tokens, sound and picture say; 0 leaves one out. The
+            first three make the class score.
 
     Returns:
         ``(B, T, L + 1, h, w)`` in [0, 1] at a quarter of the frame's resolution; index 0, the
@@ -35,11 +38,13 @@ def class_probs(
 
     Paper: Sec. 3.4; each mask is the content of one decomposed sound.
     """
-    of_decoder, of_tokens, of_picture = agreement
+    of_decoder, of_tokens, of_sound, of_picture = agreement
     scores = output.class_logits.float().sigmoid() ** of_decoder  # (B, T, Q, L)
     if of_tokens and output.token_logits:
         heard = output.token_logits[-1].float().sigmoid().amax(2)  # (B, T or 1, L)
         scores = scores * heard[:, :, None] ** of_tokens
+    if of_sound:
+        scores = scores * output.heard_logits.float().sigmoid()[:, :, None] ** of_sound
     sure = (scores / (2 * class_threshold)).clamp(max=1.0)
     masks = output.mask_logits.float().sigmoid()
     # The largest product over queries, one query at a time: (B, T, L, Q, h, w) would be large.
@@ -52,7 +57,7 @@ def class_probs(
 
 
 def _seen(logits: Tensor, size: torch.Size) -> Tensor:
-    """Compare how likely each class is seen to the likeliest, ``(B, T, L, h, w)`` in (0, 1]."""
-    likely = logits.float().softmax(2)[:, :, 1:].flatten(0, 1)
+    """Compare how likely each class is seen to what is likeliest, ``(B, T, L, h, w)`` in (0, 1]."""
+    likely = logits.float().softmax(2).flatten(0, 1)
     likely = F.interpolate(likely, size=size, mode="bilinear").clamp(min=1e-6)
-    return (likely / likely.amax(1, keepdim=True)).unflatten(0, logits.shape[:2])
+    return (likely / likely.amax(1, keepdim=True))[:, 1:].unflatten(0, logits.shape[:2])

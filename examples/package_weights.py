@@ -2,10 +2,10 @@
 
     python examples/package_weights.py runs/lite/best.safetensors --data PARTS -o lite.safetensors
 
-What is chosen: the exponents of decoder, tokens and picture (`agreement`) and the class threshold,
-by binary J (tpavi) + mIoU of the classes present (avss) - half of the area that is painted with the
-sound of something else (swap), on composed clips of the split val. The network is asked once; the
-choices differ in what is made of its answers.
+What is chosen: the exponents of decoder, tokens, sound and picture (`agreement`) and the class
+threshold, by binary J (tpavi) + mIoU of the classes present (avss) - half of the area that is
+painted with the sound of something else (swap), on composed clips of the split val. The network is
+asked once; the choices differ in what is made of its answers.
 """
 
 import argparse
@@ -23,8 +23,13 @@ from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.model.qsd import QSD, QSDOutput
 from avsegcli.predictor import Predictor
 
-AGREEMENTS = ((0.6, 0.3, 0.15), (0.6, 0.3, 0.3), (0.4, 0.4, 0.4), (0.3, 0.6, 0.6))
-THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.4)
+AGREEMENTS = (
+    (0.6, 0.3, 0, 0.3),
+    (0.6, 0.15, 0.15, 0.3),
+    (0.6, 0.15, 0.3, 0.3),
+    (0.6, 0.15, 0.15, 0.45),
+)
+THRESHOLDS = (0.13, 0.16, 0.2, 0.24, 0.28)
 
 
 class Recorder(torch.nn.Module):

@@ -58,11 +58,12 @@ def test_each_frame_and_clip_is_merged_by_itself():
     assert torch.allclose(probs[:, :, 0], 1 - probs[:, :, 1:].amax(2))
 
 
-def test_tokens_and_picture_have_a_say_in_the_class():
+def test_tokens_sound_and_picture_have_a_say_in_the_class():
     # One query over two pixels; the decoder cannot tell the two classes apart.
     output = make_output([[[[1.0, 1.0]]]], [[[0.4, 0.4]]])._replace(
         # The tokens hear class 2 (two tokens, the surer counts); class 1 is seen on the left.
         token_logits=[torch.tensor([[[[0.1, 0.2], [0.1, 0.9]]]]).logit()],
+        heard_logits=torch.tensor([[[0.3, 0.5]]]).logit(),
         visible_logits=torch.tensor([[0.2, 0.8], [0.6, 0.1], [0.2, 0.1]]).log()[
             None, None, :, None
         ],
@@ -71,15 +72,17 @@ def test_tokens_and_picture_have_a_say_in_the_class():
     def probs(agreement):
         return class_probs(output, 0.5, agreement)[0, 0, 1:, 0]
 
-    assert torch.allclose(probs((1.0, 0.0, 0.0)), torch.tensor(0.4))
+    assert torch.allclose(probs((1.0, 0.0, 0.0, 0.0)), torch.tensor(0.4))
     heard = torch.tensor([[0.4 * 0.1], [0.4 * 0.9]]).expand(2, 2)
-    assert torch.allclose(probs((1.0, 1.0, 0.0)), heard)
-    seen = torch.tensor([[1.0, 1.0], [1 / 3, 1.0]])
-    assert torch.allclose(probs((1.0, 0.0, 1.0)), 0.4 * seen)
-    assert torch.allclose(probs((0.5, 0.5, 0.0)), heard.sqrt())
+    assert torch.allclose(probs((1.0, 1.0, 0.0, 0.0)), heard)
+    assert torch.allclose(probs((0.5, 0.5, 0.0, 0.0)), heard.sqrt())
+    sound = torch.tensor([[0.4 * 0.3], [0.4 * 0.5]]).expand(2, 2)
+    assert torch.allclose(probs((1.0, 0.0, 1.0, 0.0)), sound)
+    seen = torch.tensor([[1.0, 1 / 8], [1 / 3, 1 / 8]])  # on the right nothing is likeliest
+    assert torch.allclose(probs((1.0, 0.0, 0.0, 1.0)), 0.4 * seen)
 
 
 def test_a_model_without_tokens_goes_by_the_others():
     output = make_output([[[[1.0]]]], [[[0.3, 0.2]]])
-    probs = class_probs(output, 0.5, (1.0, 0.3, 0.0))
+    probs = class_probs(output, 0.5, (1.0, 0.3, 0.0, 0.0))
     assert probs[0, 0, 1:, 0, 0].tolist() == pytest.approx([0.3, 0.2])
