@@ -2,7 +2,7 @@
 
     apt-get install tuxpaint-stamps-default tuxpaint-data lomiri-wallpapers-16.04 \\
         fluid-soundfont-gm fluidsynth espeak-ng
-    python examples/make_testset.py --out testset
+    python examples/make_testset.py --out examples/testset
 
 Photo stamps, photos and recordings of these packages become a parts folder, of which 40 clips are
 composed as `avseg compose` does. The sounds beside the stamps' own are instruments rendered from
@@ -183,7 +183,7 @@ def write_ogg(path: Path, wave: Wave) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "testset")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "testset")
     parser.add_argument(
         "--root", type=Path, default=Path("/"), help="folder that the packages are unpacked in"
     )

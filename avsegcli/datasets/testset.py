@@ -13,7 +13,7 @@ def packaged_testset() -> Path:
         DataError: if this copy of avseg carries none.
     """
     installed = Path(str(resources.files("avsegcli"))) / "testset"
-    checkout = Path(__file__).parents[2] / "testset"
+    checkout = Path(__file__).parents[2] / "examples" / "testset"
     for path in (installed, checkout):
         if path.is_dir():
             return path
