@@ -14,6 +14,7 @@ from avsegcli.commands import (
     data,
     download,
     evaluate,
+    export,
     noise_test,
     panel,
     segment,
@@ -34,6 +35,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")
+app.command("export")(export.export)
 app.command("download")(download.download)
 app.command("noise-test")(noise_test.noise_test)
 app.command("ablate")(ablate.ablate)

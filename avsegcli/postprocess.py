@@ -60,4 +60,5 @@ def _seen(logits: Tensor, size: torch.Size) -> Tensor:
     """Compare how likely each class is seen to what is likeliest, ``(B, T, L, h, w)`` in (0, 1]."""
     likely = logits.float().softmax(2).flatten(0, 1)
     likely = F.interpolate(likely, size=size, mode="bilinear").clamp(min=1e-6)
-    return (likely / likely.amax(1, keepdim=True))[:, 1:].unflatten(0, logits.shape[:2])
+    relative = (likely / likely.amax(1, keepdim=True))[:, 1:]
+    return relative.reshape(*logits.shape[:2], *relative.shape[1:])

@@ -8,12 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from avsegcli.checkpoint import LoadedModel, load_checkpoint
-from avsegcli.datasets.frames import CELL, fit_frame, frame_size, normalise, pad_to_stride
+from avsegcli.datasets.frames import CELL, prepare_frames
 from avsegcli.errors import ConfigError
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.postprocess import class_probs
-
-LONGEST_SIDE = 224  # pixels; the paper's size
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -72,7 +70,7 @@ class Predictor:
         if self.device.type == "cuda":
             return f"cuda ({torch.cuda.get_device_name(self.device)})"
         if self.device.type == "cpu":
-            return f"cpu, {torch.get_num_threads()} threads"
+            return f"cpu, PyTorch, {torch.get_num_threads()} threads"
         return str(self.device)
 
     @torch.inference_mode()
@@ -89,10 +87,7 @@ class Predictor:
             Class probabilities ``(T, L + 1, h, w)`` in [0, 1], index 0 the background; they cover
             the frame, at a quarter of the resolution that the network sees.
         """
-        height, width = frame_size(frames[0].shape[:2], LONGEST_SIDE)
-        pictures = pad_to_stride(
-            np.stack([normalise(fit_frame(frame, (height, width))) for frame in frames])
-        )
+        pictures, (height, width) = prepare_frames(frames)
         valid = None
         if pictures.shape[1:3] != (height, width):
             valid = torch.zeros((1, *pictures.shape[1:3]), dtype=torch.bool, device=self.device)

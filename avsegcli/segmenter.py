@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.engines import Engine, open_predictor
 from avsegcli.errors import ConfigError
 from avsegcli.media.decode import SoundReader, SoundTrack, VideoReader
 from avsegcli.media.masks import MaskFinder
@@ -58,9 +59,10 @@ class Segmenter:
     """Finds the sounding objects in videos.
 
     Args:
-        predictor: what to ask; None: an `avsegcli.predictor.Predictor` of `weights`, `device`.
-        weights: a checkpoint; None: the packaged one.
+        predictor: what to ask; None: what `avsegcli.engines.open_predictor` opens.
+        weights: a checkpoint, or a graph of `avseg export`; None: the packaged one.
         device: auto, cpu, cuda or mps.
+        engine: auto, onnx or torch.
 
     Example:
         Print what sounds in the first half minute::
@@ -77,18 +79,18 @@ class Segmenter:
         *,
         weights: Path | None = None,
         device: str = "auto",
+        engine: Engine = "auto",
     ) -> None:
         self._predictor = predictor
         self._weights = weights
         self._device = device
+        self._engine: Engine = engine
 
     @property
     def predictor(self) -> MaskPredictor:
         """What is asked; loaded when it is first needed."""
         if self._predictor is None:
-            from avsegcli.predictor import Predictor  # loads torch
-
-            self._predictor = Predictor(self._weights, self._device)
+            self._predictor = open_predictor(self._weights, self._device, self._engine)
         return self._predictor
 
     def check_files(

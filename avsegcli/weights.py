@@ -19,6 +19,7 @@ from avsegcli.fetch import fetch, file_sha256
 from avsegcli.whole_file import write_whole
 
 PACKAGED = "lite.safetensors"
+PACKAGED_GRAPH = "lite.onnx"  # made of it by `avseg export`
 ORIGIN = "origin.json"  # beside what came from the Hub: the commit and sha256 that it was of
 _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface-hub reads HF_HUB_OFFLINE
 _HEAD_TIMEOUT_S = 10
@@ -105,15 +106,20 @@ def packaged_weights() -> Path:
     Raises:
         WeightsError: if this copy of avseg carries none.
     """
-    found = _find_packaged()
+    found = _find_packaged(PACKAGED)
     if found is None:
         raise WeightsError("this copy of avseg carries no weights", "name some with --weights FILE")
     return found
 
 
-def _find_packaged() -> Path | None:
-    installed = Path(str(resources.files("avsegcli"))) / "packaged" / PACKAGED
-    checkout = Path(__file__).parent.parent / "weights" / PACKAGED
+def packaged_graph() -> Path | None:
+    """Find the ONNX graph of the packaged model; None if this copy of avseg carries none."""
+    return _find_packaged(PACKAGED_GRAPH)
+
+
+def _find_packaged(name: str) -> Path | None:
+    installed = Path(str(resources.files("avsegcli"))) / "packaged" / name
+    checkout = Path(__file__).parent.parent / "weights" / name
     return next((path for path in (installed, checkout) if path.is_file()), None)
 
 
@@ -143,7 +149,7 @@ def locate(name: str) -> Path | None:
     """
     known = known_weights(name)
     if not known.source:
-        return _find_packaged()
+        return _find_packaged(PACKAGED)
     for file in known.files:
         if (home(name) / file).is_file():
             return home(name) / file

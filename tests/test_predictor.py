@@ -89,7 +89,7 @@ def test_a_predictor_reads_a_checkpoint(loaded, tmp_path):
     save_checkpoint(path, loaded.model, loaded.config, CLASSES, name="small")
     predictor = Predictor(path, device="cpu")
     assert (predictor.classes, predictor.model_name) == (CLASSES, "small")
-    assert predictor.device_name == f"cpu, {torch.get_num_threads()} threads"
+    assert predictor.device_name == f"cpu, PyTorch, {torch.get_num_threads()} threads"
     clip = make_clip(1, 64, 64)
     expected = Predictor.from_model(loaded, torch.device("cpu")).predict(*clip)
     assert np.allclose(predictor.predict(*clip), expected, atol=1e-5)

@@ -11,6 +11,15 @@ from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from avsegcli.batch import Job
+    from avsegcli.engines import Engine
+
+
+class EngineChoice(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    TORCH = "torch"
 
 
 class DeviceChoice(StrEnum):
@@ -140,8 +149,13 @@ def segment(
     device: Annotated[
         DeviceChoice, typer.Option(help="Where the network runs.")
     ] = DeviceChoice.AUTO,
+    engine: Annotated[
+        EngineChoice,
+        typer.Option(help="What runs it: on a CPU ONNX Runtime, with GPUs and checkpoints torch."),
+    ] = EngineChoice.AUTO,
     weights: Annotated[
-        Path | None, typer.Option(help="A checkpoint.", show_default="the packaged one")
+        Path | None,
+        typer.Option(help="A checkpoint, or a graph.", show_default="the packaged one"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", "--force", help="Replace outputs that exist.")
@@ -227,6 +241,7 @@ def segment(
         options,
         weights,
         _device_of_rank(device.value),
+        engine.value,
         overwrite,
         jobs,
         json_summary,
@@ -240,6 +255,7 @@ def _run(
     options: dict[str, Any],
     weights: Path | None,
     device: str,
+    engine: "Engine",
     overwrite: bool,
     workers: int,
     json_summary: Path | None,
@@ -252,7 +268,7 @@ def _run(
     from avsegcli.commands import segment_progress as show
     from avsegcli.segmenter import Segmenter
 
-    segmenter = Segmenter(weights=weights, device=device)
+    segmenter = Segmenter(weights=weights, device=device, engine=engine)
     if not several and len(planned) == 1:  # tell what is wrong before the model is loaded
         job = planned[0]
         audio, stream = options["audio"], options["audio_stream"]

@@ -1,9 +1,12 @@
 """Frames as they are shown to frames as the network takes them."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_SIDE = 224  # pixels; the paper's size
 STRIDE = 32  # the network's coarsest level: sizes are padded to multiples of it
 CELL = 4  # pixels: what one value of a mask covers
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB in [0, 1]
@@ -42,3 +45,16 @@ def pad_to_stride(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pad ``(T, H, W, 3)`` with zeros, at the right and below, to multiples of 32."""
     bottom, right = -frames.shape[1] % STRIDE, -frames.shape[2] % STRIDE
     return np.pad(frames, ((0, 0), (0, bottom), (0, right), (0, 0)))
+
+
+def prepare_frames(
+    frames: Sequence[NDArray[np.uint8]],
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Prepare the pictures of a clip, ``(H, W, 3)`` of one size, for a network.
+
+    Returns:
+        Scaled, normalised and padded frames ``(T, H', W', 3)``, and the height and width of their
+        part that is real.
+    """
+    size = frame_size(frames[0].shape[:2], LONGEST_SIDE)
+    return pad_to_stride(np.stack([normalise(fit_frame(f, size)) for f in frames])), size

@@ -43,7 +43,7 @@ class SemanticDecoder(nn.Module):
         Returns:
             Semantic tokens, ``(M, N, D)``.
         """
-        tokens = self.prototypes.expand(len(audio), -1, -1)
+        tokens = self.prototypes.expand(audio.shape[0], -1, -1)
         for layer in self.layers:
             tokens = layer(tokens, self.positions, audio, valid=valid)
         return self.norm(tokens)

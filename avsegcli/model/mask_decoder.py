@@ -70,7 +70,8 @@ class DynamicConvolution(nn.Module):
             by_offset = by_offset / extent[:, None, None]
         hidden = F.relu(seen + by_offset @ grid + bias1)
         hidden = F.relu(layer2 @ hidden + bias2)
-        return (layer3 @ hidden + bias3).squeeze(2).unflatten(-1, (height, width))
+        logits = (layer3 @ hidden + bias3).squeeze(2)  # (M, Q, h * w)
+        return logits.reshape(*logits.shape[:2], height, width)
 
 
 class MaskDecoder(nn.Module):

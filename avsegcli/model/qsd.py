@@ -131,14 +131,16 @@ class QSD(nn.Module):
         if log_mel.shape[:2] != frames.shape[:2]:
             counts = tuple(log_mel.shape[:2]), (batch, num_frames)
             raise ValueError("log-mel examples {} for frames {}".format(*counts))
-        frame_valid = None if valid is None else valid.repeat_interleave(num_frames, 0)
+        frame_valid = None
+        if valid is not None:
+            frame_valid = valid[:, None].expand(-1, num_frames, -1, -1).flatten(0, 1)
 
         # Encoders
         pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.backbone(pictures)  # C2..C5
         visual: list[Level] = self.visual_encoder(features, frame_valid)  # F_v
         audio = self.audio_encoder(log_mel.flatten(0, 1))  # (B * T, A)
-        audio = self.audio_project(audio).unflatten(0, (batch, num_frames))  # F_a, (B, T, D)
+        audio = self.audio_project(audio).reshape(batch, num_frames, -1)  # F_a, (B, T, D)
         fused = self._fuse(audio, visual, present)  # F'_a, (B, T, D)
 
         # Global decomposition
@@ -161,7 +163,7 @@ class QSD(nn.Module):
             local = self.local_decomposition(fused.flatten(0, 1)[:, None])  # l, (B * T, N, D)
             queries, local_indices, loss_local = self._quantize(local, update=False)
             loss_commit = loss_commit + loss_local
-            token_logits.append(self.token_classes(queries).unflatten(0, (batch, num_frames)))
+            token_logits.append(_by_clip(self.token_classes(queries), num_frames))
         else:
             queries = fused[:, :, None].expand(-1, -1, self.num_tokens, -1)
             if tokens is not None:
@@ -181,8 +183,7 @@ class QSD(nn.Module):
         predictions: list[Predictions] = self.mask_decoder(
             queries, recombined, mask_features, extent
         )
-        clips = (batch, num_frames)
-        masks, classes, boxes = (x.unflatten(0, clips) for x in predictions[-1])
+        masks, classes, boxes = (_by_clip(x, num_frames) for x in predictions[-1])
         return QSDOutput(
             mask_logits=masks,
             class_logits=classes,
@@ -190,10 +191,10 @@ class QSD(nn.Module):
             auxiliary=predictions[:-1],
             heard_logits=self.heard(audio),
             token_logits=token_logits,
-            visible_logits=self._see(visual[0].features, features[-1]).unflatten(0, clips),
+            visible_logits=_by_clip(self._see(visual[0].features, features[-1]), num_frames),
             loss_commit=loss_commit,
             global_indices=global_indices,
-            local_indices=None if local_indices is None else local_indices.unflatten(0, clips),
+            local_indices=None if local_indices is None else _by_clip(local_indices, num_frames),
         )
 
     def _fuse(self, audio: Tensor, visual: list[Level], present: Tensor | None) -> Tensor:
@@ -204,13 +205,11 @@ class QSD(nn.Module):
         position = level.position.flatten(2).transpose(1, 2).expand_as(tokens)
         valid = level.valid
         if valid is not None:
-            valid = valid.flatten(1).unflatten(0, (-1, num_frames)).flatten(1, 2)
+            valid = _by_clip(valid.flatten(1), num_frames).flatten(1, 2)
         if present is not None:
             there = present.repeat_interleave(tokens.shape[1], 1)
             valid = there if valid is None else valid & there
-        seen, position = (
-            x.unflatten(0, (-1, num_frames)).flatten(1, 2) for x in (tokens, position)
-        )
+        seen, position = (_by_clip(x, num_frames).flatten(1, 2) for x in (tokens, position))
         return self.fusion(audio, seen, position, valid)
 
     def _see(self, fine: Tensor, deep: Tensor) -> Tensor:
@@ -225,6 +224,15 @@ class QSD(nn.Module):
             return tokens, None, tokens.new_zeros(())
         quantized: Quantized = self.codebook(tokens, update=update)
         return quantized
+
+
+def _by_clip(x: Tensor, num_frames: int) -> Tensor:
+    """Give ``(B * T, ...)`` an axis for the frames, ``(B, T, ...)``.
+
+    By reshape with the sizes of other tensors, as elsewhere in the network: `unflatten` would make
+    them constants of an exported graph.
+    """
+    return x.reshape(-1, num_frames, *x.shape[1:])
 
 
 def _extent(valid: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class Recombination(nn.Module):
         """
         filters = self.filters(tokens)  # (B, N, D)
         matrix = torch.einsum("noi,bni->boi", self.merge, filters)  # (B, D, D)
-        clips = visual.unflatten(0, (len(tokens), -1)).transpose(1, 2)  # (B, D, T, h, w)
+        clips = visual.reshape(tokens.shape[0], -1, *visual.shape[1:]).transpose(
+            1, 2
+        )  # (B, D, T, h, w)
         merged = (matrix @ clips.flatten(2)).view(clips.shape)
         return visual + F.relu(self.norm(merged.transpose(1, 2).flatten(0, 1)))

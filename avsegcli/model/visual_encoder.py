@@ -53,11 +53,13 @@ def flatten_features(levels: list[Level]) -> tuple[Tensor, Tensor | None]:
 
 def unflatten_levels(features: Tensor, like: list[Level]) -> list[Level]:
     """Undo `flatten_levels` for new features ``(M, S, D)``."""
-    sizes = [level.features.shape[-2] * level.features.shape[-1] for level in like]
-    return [
-        level._replace(features=piece.transpose(1, 2).unflatten(2, level.features.shape[-2:]))
-        for level, piece in zip(like, features.split(sizes, dim=1), strict=True)
-    ]
+    levels, begin = [], 0
+    for level in like:
+        height, width = level.features.shape[-2:]
+        piece = features[:, begin : begin + height * width].transpose(1, 2)  # (M, D, h * w)
+        levels.append(level._replace(features=piece.reshape(*piece.shape[:2], height, width)))
+        begin = begin + height * width
+    return levels
 
 
 def make_level(features: Tensor, valid: Tensor | None) -> Level:

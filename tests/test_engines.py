@@ -1,0 +1,130 @@
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from avsegcli.checkpoint import load_checkpoint
+from avsegcli.cli import main
+from avsegcli.engines import open_predictor
+from avsegcli.errors import ConfigError, WeightsError
+from avsegcli.fetch import file_sha256
+from avsegcli.graph_export import export_graph
+from avsegcli.model.inference import fuse_for_inference
+from avsegcli.onnx_predictor import OnnxPredictor
+from avsegcli.postprocess import class_probs
+from avsegcli.predictor import Predictor
+from avsegcli.segmenter import Segmenter
+from avsegcli.weights import packaged_graph, packaged_weights
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+# Of a probability, between ONNX Runtime and PyTorch: a graph holds folded weights in half precision.
+TOLERANCE, MEAN_TOLERANCE = 0.03, 1e-3
+
+
+def read_frames(name: str, count: int) -> list[np.ndarray]:
+    with av.open(str(EXAMPLES / name)) as container:
+        frames = container.decode(video=0)
+        return [next(frames).to_ndarray(format="rgb24") for _ in range(count)]
+
+
+def noise(num_frames: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(-1, 2, (num_frames, 96, 64)).astype(np.float32)
+
+
+def test_the_packaged_graph_was_made_of_the_packaged_checkpoint():
+    session = onnxruntime.InferenceSession(str(packaged_graph()))
+    said = json.loads(session.get_modelmeta().custom_metadata_map["avseg"])
+    assert said["sha256"] == file_sha256(packaged_weights())
+    assert tuple(said["classes"]) == load_checkpoint().classes
+
+
+@pytest.mark.parametrize(
+    "video", ["djembe_and_guitar.mp4", "dogs_and_blackbird.mp4", "blackbird_and_squirrel.mp4"]
+)
+def test_onnx_runtime_and_pytorch_agree_on_real_frames(video):
+    predictors = OnnxPredictor(packaged_graph()), Predictor(device="cpu")
+    pairs = zip(*(Segmenter(p).segment(EXAMPLES / video, fps=1) for p in predictors), strict=True)
+    first = [pair for pair in itertools.islice(pairs, 76) if pair[0].analysed]
+    ours, theirs = (np.stack([pair[k].probs for pair in first]) for k in (0, 1))
+    assert np.abs(ours - theirs).max() < TOLERANCE
+    assert np.abs(ours - theirs).mean() < MEAN_TOLERANCE
+    assert theirs[:, 1:].max() > 0.5  # else there was nothing to agree on
+
+
+@pytest.mark.parametrize("size", [(1, 32, 64, 64), (4, 96, 224, 80), (2, 224, 32, 32)])
+def test_a_graph_takes_any_number_of_frames_of_any_size(size):
+    num_frames, height, width, real = size
+    rng = torch.Generator().manual_seed(1)
+    frames = torch.randn(1, num_frames, 3, height, width, generator=rng)
+    log_mel = torch.randn(1, num_frames, 1, 96, 64, generator=rng)
+    valid = torch.zeros(1, height, width, dtype=torch.bool)
+    valid[:, :, :real] = True
+    loaded = load_checkpoint()
+    with torch.inference_mode():
+        output = fuse_for_inference(loaded.model)(frames, log_mel, valid)
+        expected = class_probs(output, loaded.config.class_threshold, loaded.config.agreement)[0]
+    session = onnxruntime.InferenceSession(str(packaged_graph()))
+    inputs = {"frames": frames.numpy(), "log_mel": log_mel.numpy(), "valid": valid.numpy()}
+    assert np.abs(session.run(None, inputs)[0] - expected.numpy()).max() < TOLERANCE
+
+
+def test_export_writes_the_same_graph_again_and_refuses_what_is_there(tmp_path, capsys):
+    path = tmp_path / "model.onnx"
+    assert main(["export", "-o", str(path)]) == 0
+    frames = read_frames("djembe_and_guitar.mp4", 1)
+    answers = [OnnxPredictor(p).predict(frames, noise(1)) for p in (path, packaged_graph())]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5
+    assert main(["export", "-o", str(path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="does not end in"):
+        export_graph(None, tmp_path / "model.pb")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_on_a_cpu_the_packaged_model_runs_in_onnx_runtime():
+    predictor = open_predictor(device="cpu")
+    assert isinstance(predictor, OnnxPredictor)
+    assert "ONNX Runtime" in predictor.device_name
+    assert isinstance(open_predictor(device="cpu", engine="torch"), Predictor)
+
+
+def test_checkpoints_run_in_pytorch_and_graphs_in_onnx_runtime():
+    assert isinstance(open_predictor(packaged_weights(), "cpu"), Predictor)
+    assert isinstance(open_predictor(packaged_graph()), OnnxPredictor)
+    for weights, device, engine in (
+        (packaged_weights(), "cpu", "onnx"),
+        (packaged_graph(), "cpu", "torch"),
+        (None, "cuda", "onnx"),
+    ):
+        with pytest.raises(ConfigError):
+            open_predictor(weights, device, engine)
+
+
+def test_what_is_no_graph_of_avseg_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no weights at"):
+        OnnxPredictor(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(WeightsError, match="cannot read"):
+        OnnxPredictor(tmp_path / "text.onnx")
+
+
+def test_segment_paints_without_importing_torch(tmp_path):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("with a GPU, torch is the engine")
+    program = (
+        "import sys\nfrom avsegcli.cli import main\n"
+        f"code = main(['segment', {str(EXAMPLES / 'dogs_and_blackbird.mp4')!r},"
+        f" '-o', {str(tmp_path / 'out.mp4')!r}, '--fps', '1'])\n"
+        "print('torch' in sys.modules, code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False 0", done.stderr
+    assert "ONNX Runtime" in done.stderr
