@@ -25,7 +25,7 @@ from avsegcli.segmenter import Segmenter
 from avsegcli.weights import packaged_graph, packaged_weights
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# Of a probability, between ONNX Runtime and PyTorch: a graph holds folded weights in half precision.
+# Of a probability, between ONNX Runtime and PyTorch: folding rounds the weights once more.
 TOLERANCE, MEAN_TOLERANCE = 0.03, 1e-3
 
 
