@@ -1,0 +1,116 @@
+"""Time `avseg segment` as whole processes against a plain transcode of the same file.
+
+    python benchmarks/segment.py --seconds 60 --pairs 3
+
+The file is an example clip, looped and scaled to 1280 x 720 at 30 frames a second (H.264, AAC).
+Three programs take turns, each from start to end in a process of its own: `ffmpeg` with avseg's
+encoder settings, `avseg segment` with its defaults, and the same with a model that costs nothing and
+paints one steady disc. Told are wall and CPU time, their ratios to the transcode, and peak memory.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "djembe_and_guitar.mp4"
+X264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
+FFMPEG = ["ffmpeg", "-v", "error", "-y"]
+    "-c:v",
+    "libx264",
+    "-preset",
+    "veryfast",
+    "-crf",
+    "20",
+    "-pix_fmt",
+    "yuv420p",
+    "-c:a",
+    "copy",
+]
+
+
+class Run(NamedTuple):
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+def time_process(command: list[str]) -> Run:
+    """Run a command to its end."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} failed:\n{said.decode()}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def make_video(path: Path, seconds: int) -> None:
+    source = ["-stream_loop", "-1", "-i", str(EXAMPLE), "-t", str(seconds)]
+    picture = ["-vf", "scale=1280:720", "-r", "30", *X264]
+    subprocess.run([*FFMPEG, *source, *picture, "-c:a", "aac", str(path)], check=True)
+
+
+def segment_without_model(video: Path, output: Path) -> None:
+    """What `--without-model` runs."""
+    import numpy as np
+
+    from avsegcli.segmenter import Segmenter
+
+    class Disc:
+        classes, threshold, num_frames = ("background", "disc"), 0.5, 5
+        model_name, device_name = "disc", "nothing"
+
+        def predict(self, frames: list[np.ndarray], log_mel: np.ndarray) -> np.ndarray:
+            y, x = np.mgrid[:32, :56]
+            inside = (np.hypot(y - 16, x - 28) < 10).astype(np.float32)
+            return np.repeat(np.stack([1 - inside, inside])[None], len(frames), axis=0)
+
+    Segmenter(Disc()).segment_file(video, output, overwrite=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--without-model", nargs=2, type=Path, metavar=("VIDEO", "OUTPUT"))
+    arguments = parser.parse_args()
+    if arguments.without_model:
+        segment_without_model(*arguments.without_model)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        video, output = Path(folder) / "in.mp4", Path(folder) / "out.mp4"
+        make_video(video, arguments.seconds)
+        files = [str(video), str(output)]
+        segment = ["segment", files[0], "-o", files[1], "-q", "--overwrite"]
+        programs = {
+            "transcode": [*FFMPEG, "-i", files[0], *X264, "-c:a", "copy", files[1]],
+            "avseg segment": [sys.executable, "-m", "avsegcli", *segment],
+            "without the model": [sys.executable, __file__, "--without-model", *files],
+        }
+        runs: dict[str, list[Run]] = {name: [] for name in programs}
+        for _ in range(arguments.pairs):
+            for name, command in programs.items():
+                runs[name].append(time_process(command))
+    print(f"{arguments.seconds} s of 1280 x 720 at 30 frames a second, {os.cpu_count()} cores")
+    print("                    wall s   CPU s  x transcode (wall, CPU)  peak MiB")
+    for name, own in runs.items():
+        pairs = list(zip(own, runs["transcode"], strict=True))
+        wall_ratio = statistics.median(ours.wall_s / plain.wall_s for ours, plain in pairs)
+        cpu_ratio = statistics.median(ours.cpu_s / plain.cpu_s for ours, plain in pairs)
+        wall, cpu, peak = (statistics.median(column) for column in zip(*own, strict=True))
+        print(
+            f"{name:18}  {wall:6.1f}  {cpu:6.1f}  {wall_ratio:15.2f}  {cpu_ratio:6.2f}  {peak:8.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
