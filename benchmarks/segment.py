@@ -4,8 +4,8 @@
 
 The file is an example clip, looped and scaled to 1280 x 720 at 30 frames a second (H.264, AAC).
 Three programs take turns, each from start to end in a process of its own: `ffmpeg` with avseg's
-encoder settings, `avseg segment` with its defaults, and the same with a model that costs nothing and
-paints one steady disc. Told are wall and CPU time, their ratios to the transcode, and peak memory.
+encoder settings, `avseg segment` with its defaults, and the same with a free model that paints one
+steady disc. Told are wall and CPU time, their ratios to the transcode, and peak memory.
 """
 
 import argparse
@@ -21,17 +21,6 @@ from typing import NamedTuple
 EXAMPLE = Path(__file__).parents[1] / "examples" / "djembe_and_guitar.mp4"
 X264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
 FFMPEG = ["ffmpeg", "-v", "error", "-y"]
-    "-c:v",
-    "libx264",
-    "-preset",
-    "veryfast",
-    "-crf",
-    "20",
-    "-pix_fmt",
-    "yuv420p",
-    "-c:a",
-    "copy",
-]
 
 
 class Run(NamedTuple):
