@@ -24,12 +24,12 @@ from avsegcli.model.qsd import QSD, QSDOutput
 from avsegcli.predictor import Predictor
 
 AGREEMENTS = (
-    (0.6, 0.3, 0, 0.3),
     (0.6, 0.15, 0.15, 0.3),
-    (0.6, 0.15, 0.3, 0.3),
-    (0.6, 0.15, 0.15, 0.45),
+    (0.5, 0.15, 0.3, 0.3),
+    (0.6, 0.1, 0.1, 0.3),
+    (0.7, 0.08, 0.08, 0.4),
 )
-THRESHOLDS = (0.13, 0.16, 0.2, 0.24, 0.28)
+THRESHOLDS = (0.1, 0.12, 0.15, 0.17, 0.2, 0.27)
 
 
 class Recorder(torch.nn.Module):
