@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from videos import Read, RedWhenLoud, write_video
 
-from avsegcli import predictor
+from avsegcli import segmenter
 from avsegcli.batch import parse_shard
 from avsegcli.cli import main
 from avsegcli.errors import ConfigError
@@ -19,7 +19,7 @@ from avsegcli.errors import ConfigError
 @pytest.fixture(autouse=True)
 def red_when_loud(monkeypatch):
     """Stand in for the network."""
-    monkeypatch.setattr(predictor, "Predictor", lambda weights, device: RedWhenLoud())
+    monkeypatch.setattr(segmenter, "open_predictor", lambda *_: RedWhenLoud())
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,11 @@ def test_folders_of_outputs_are_made_even_for_one_video(videos, tmp_path):
 def test_each_rank_of_torchrun_has_its_gpu(clip, tmp_path, monkeypatch):
     asked = []
 
-    def stand_in(weights, device):
+    def stand_in(weights, device, engine):
         asked.append(device)
         return RedWhenLoud()
 
-    monkeypatch.setattr(predictor, "Predictor", stand_in)
+    monkeypatch.setattr(segmenter, "open_predictor", stand_in)
     monkeypatch.setenv("LOCAL_RANK", "1")
     for there, device in ((True, "cuda:1"), (False, "auto")):
         monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)

@@ -3,14 +3,14 @@ import re
 import pytest
 from videos import Read, RedWhenLoud, write_video
 
-from avsegcli import predictor
+from avsegcli import segmenter
 from avsegcli.cli import main
 
 
 @pytest.fixture(autouse=True)
 def red_when_loud(monkeypatch):
     """Stand in for the network."""
-    monkeypatch.setattr(predictor, "Predictor", lambda weights, device: RedWhenLoud())
+    monkeypatch.setattr(segmenter, "open_predictor", lambda *_: RedWhenLoud())
 
 
 @pytest.fixture(scope="module")

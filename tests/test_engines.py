@@ -56,7 +56,7 @@ def test_onnx_runtime_and_pytorch_agree_on_real_frames(video):
     ours, theirs = (np.stack([pair[k].probs for pair in first]) for k in (0, 1))
     assert np.abs(ours - theirs).max() < TOLERANCE
     assert np.abs(ours - theirs).mean() < MEAN_TOLERANCE
-    assert theirs[:, 1:].max() > 0.5  # else there was nothing to agree on
+    assert theirs[:, 1:].max() > 0.2  # else there was nothing to agree on
 
 
 @pytest.mark.parametrize("size", [(1, 32, 64, 64), (4, 96, 224, 80), (2, 224, 32, 32)])

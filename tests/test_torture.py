@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from videos import Read, RedWhenLoud, tone, write_video
 
-from avsegcli import predictor
+from avsegcli import segmenter
 from avsegcli.cli import main
 
 SMALL = {"width": 64, "height": 48, "seconds": 0.4, "rate": Fraction(15)}
@@ -27,7 +27,7 @@ SMALL = {"width": 64, "height": 48, "seconds": 0.4, "rate": Fraction(15)}
 @pytest.fixture(autouse=True)
 def red_when_loud(monkeypatch):
     """Stand in for the network."""
-    monkeypatch.setattr(predictor, "Predictor", lambda weights, device: RedWhenLoud())
+    monkeypatch.setattr(segmenter, "open_predictor", lambda *_: RedWhenLoud())
 
 
 @pytest.fixture(scope="module")
@@ -231,10 +231,10 @@ def test_all_of_them_in_one_run(clip, tmp_path, monkeypatch, capsys):
 PROGRAM = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-from avsegcli import predictor
+from avsegcli import segmenter
 from avsegcli.cli import script
 from videos import RedWhenLoud
-predictor.Predictor = lambda weights, device: RedWhenLoud()
+segmenter.open_predictor = lambda *_: RedWhenLoud()
 {first}
 sys.argv[1:] = {words!r}
 script()
