@@ -88,4 +88,6 @@ def test_models_of_one_name_are_told_apart_by_their_files(draw, untrained, tmp_p
     other.write_bytes(untrained.read_bytes())
     assert load_checkpoint(other).name == "untrained"
     assert draw("panel", "--weights", str(other), "-o", str(tmp_path)) == 0
-    assert capsys.readouterr().err == "untrained on cpu, 1 threads\nother on cpu, 1 threads\n"
+    assert capsys.readouterr().err == (
+        "untrained on cpu, PyTorch, 1 threads\nother on cpu, PyTorch, 1 threads\n"
+    )

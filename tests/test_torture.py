@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -256,26 +257,30 @@ def told_in_one_line(err: str) -> str:
     return line
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """A limit on the size of files acts as a full disk does: a write falls short."""
+    """A limit on the size of files acts as a full disk does: a write falls short.
+
+    For the command alone: the test's own log may be a file, too.
+    """
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
     "output",
     ["-o out/a.mp4", "-o out/a.gif", "--json out/a.json", "--masks out/m", "--report out/a.html"],
 )
-def test_a_full_disk_is_told_and_leaves_nothing(
-    clip, tmp_path, monkeypatch, capsys, full_disk, output
-):
+def test_a_full_disk_is_told_and_leaves_nothing(clip, tmp_path, monkeypatch, capsys, output):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
-    assert main(["segment", str(clip), *output.split(), "-q"]) == 1
+    with full_disk():
+        assert main(["segment", str(clip), *output.split(), "-q"]) == 1
     assert "file too large" in told_in_one_line(capsys.readouterr().err)
     assert list((tmp_path / "out").iterdir()) == []
 
