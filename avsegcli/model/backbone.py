@@ -31,7 +31,7 @@ def _convolution(
     layers: list[nn.Module] = [_SamePad(kernel)] if stride == 2 else []
     padding = 0 if stride == 2 else kernel // 2
     layers.append(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False))
-    layers.append(nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
+    layers.append(nn.BatchNorm2d(outputs, eps=1e-3))
     if act:
         layers.append(nn.ReLU6(inplace=True))
     return layers
