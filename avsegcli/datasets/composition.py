@@ -72,7 +72,9 @@ class CompositionSettings:
     snr_db: tuple[float, float] = (0.0, 25.0)
     playing_speed: tuple[float, float] = (0.9, 1.1)  # in train only, pitch with it
     tone_tilt_db: float = 3.0  # at most, an octave; in train only
+    tone_curve_db: float = 0.0  # standard deviation of a curve over the band; in train only
     narrow_band: float = 0.2  # nothing above 2.5 to 7 kHz; in train only
+    room: float = 0.0  # a source sounds in a room of its own, up to 0.6 s long; in train only
 
 
 _WINDS = {"clarinet", "flute", "harmonica", "saxophone", "trombone", "trumpet", "tuba"}

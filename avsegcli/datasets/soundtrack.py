@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 
 from avsegcli.audio.log_mel import EXAMPLE_S, SAMPLE_RATE
 from avsegcli.datasets.composition import CompositionSettings
@@ -177,15 +178,29 @@ def _faded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 def _changed_tone(
     rng: Generator, voice: NDArray[np.float32], settings: CompositionSettings
 ) -> NDArray[np.float32]:
-    """Make a source brighter or darker, and now and then of a narrow band."""
+    """Make a source brighter or darker, now and then of a narrow band or heard in a room."""
     slope = rng.uniform(-settings.tone_tilt_db, settings.tone_tilt_db)
     spectrum = np.fft.rfft(voice)
     hz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum), dtype=np.float32)
     octaves = np.clip(np.log2(np.maximum(hz, 1) / 1000), -3, 3)
-    gain = np.exp(octaves * np.float32(slope * np.log(10) / 20))
+    gain_db = octaves * np.float32(slope)
+    if settings.tone_curve_db:
+        knots = rng.normal(0, settings.tone_curve_db, 5)
+        gain_db += np.interp(octaves, (-3, -1.5, 0, 1.5, 3), knots).astype(np.float32)
+    gain = np.exp(gain_db * np.float32(np.log(10) / 20))
     if rng.random() < settings.narrow_band:
         gain *= 1 / (1 + (hz / rng.uniform(2500, 7000)) ** 12)
-    return np.fft.irfft(spectrum * gain, len(voice)).astype(np.float32)
+    changed = np.fft.irfft(spectrum * gain, len(voice)).astype(np.float32)
+    return _in_a_room(rng, changed) if rng.random() < settings.room else changed
+
+
+def _in_a_room(rng: Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add the decaying noise that a room of 0.05 to 0.6 s of reverberation answers with."""
+    length = int(rng.uniform(0.05, 0.6) * SAMPLE_RATE)
+    decay = np.float32(10) ** np.linspace(0, -3, length, dtype=np.float32)  # by 60 dB
+    answer = rng.standard_normal(length, np.float32) * decay
+    answer *= np.float32(rng.uniform(0.1, 1.0)) / np.linalg.norm(answer)
+    return voice + fftconvolve(voice, answer)[: len(voice)]
 
 
 def _backdrop(

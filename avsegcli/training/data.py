@@ -36,6 +36,9 @@ TRAINING_SETTINGS = CompositionSettings(
     off_screen_clip=0.20,
     off_screen_extra=0.10,
     player=0.35,
+    playing_speed=(0.8, 1.25),
+    tone_curve_db=5.0,
+    room=0.35,
 )
 
 

@@ -99,3 +99,16 @@ def test_training_changes_speed_and_tone_but_not_the_length():
 
 def test_one_second_is_enough():
     assert draw([source(1, tone([1] * 3))], num_frames=1).heard[:, 1].tolist() == [True]
+
+
+def test_in_a_room_a_sound_dies_away_slowly():
+    """A second that begins with a tenth of a second of tone, in a room and not."""
+    short = np.concatenate([0.5 * np.sin(np.arange(3_200)), np.zeros(12_800)])
+    still = replace(PLAIN, playing_speed=(1, 1), tone_tilt_db=0, narrow_band=0)
+    dry, wet = (
+        np.abs(draw([source(1, short)], 1, replace(still, room=room), train=True).waveform)
+        for room in (0.0, 1.0)
+    )
+    after = slice(3_600, 4_000)
+    assert dry[after].max() < 0.01 * dry.max()
+    assert wet[after].max() > 0.03 * wet.max()
