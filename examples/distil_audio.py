@@ -38,8 +38,8 @@ TEACHER_OFFSET, STUDENT_OFFSET = 0.001, 0.01  # added to the mel energies before
 class Mixer:
     """Draws 0.96 s mixtures of zero to three classes, mostly with some noise.
 
-    Of a class each source (the second part of a file's name) is drawn as often as any other, so
-    that a class is not the sound of its largest collection.
+    Of a class each source (the second part of a file's name) is drawn by the square root of the
+    number of its recordings, so that a class is not the sound of its largest collection.
     """
 
     def __init__(self, parts: Parts, seed: int) -> None:
@@ -71,7 +71,8 @@ class Mixer:
     def _cut(self, sources: list[list[NDArray[np.float32]]]) -> NDArray[np.float64]:
         """Cut a piece out of one of the recordings, played 0.75 to 1.33 times as fast."""
         rng = self.rng
-        source = sources[rng.integers(len(sources))]
+        weights = np.sqrt([len(recordings) for recordings in sources])
+        source = sources[rng.choice(len(sources), p=weights / weights.sum())]
         recording = source[rng.integers(len(source))]
         speed = np.exp(rng.uniform(-0.29, 0.29))
         needed = int(EXAMPLE_SAMPLES * speed) + 2
