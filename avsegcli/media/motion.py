@@ -4,7 +4,7 @@ What sounds in the frames between two that the network has seen would fade out i
 in at another if it were only mixed: optical flow says where each thing went in between.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from avsegcli.media.decode import planes_of
 
-FLOW_SIZE = 160  # longer side of the pictures whose motion is measured, in pixels
-FINEST_SCALE = 1  # the flow is found at 1 / 2 ** this of that size
+FLOW_SIZE = 80  # longer side of the pictures whose motion is measured, in pixels
 FLOW_SMALLEST = 12  # pixels; the flow of smaller pictures is not defined
 RELEVANT = 0.25  # class probability; classes that reach it nowhere are not carried
-NOISE = 2.0  # grey levels that two pictures of the same thing differ by, on average
 STILL = 8  # grey levels; if no cell of the probabilities changes as much, nothing has moved
 CUT = 20.0  # grey levels; pictures that differ more after following the motion show other things
 MEMORY_S = 0.5  # seconds; answers farther apart may say different things and both be right
@@ -40,20 +38,36 @@ def small_luma(frame: Any) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+class Course(NamedTuple):
+    """How things move between two seen frames, and how alike they are.
+
+    Steps are those of optical flow: how far away the content of a cell is found in the other
+    frame. None: nothing moves, or no motion explains the other picture better.
+    """
+
+    onward: NDArray[np.float32] | None  # (h, w, 2) x, y in cells; from the first to the second
+    back: NDArray[np.float32] | None
+    error: float  # grey levels that remain between the pictures after following the motion
+
+
 class Motion:
     """Follows what the network has seen through one video."""
+
+    def __init__(self) -> None:
+        self._courses: dict[tuple[float, float], Course] = {}  # by the times of both frames
 
     @cached_property
     def _flow(self) -> Any:
         flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        flow.setFinestScale(FINEST_SCALE)
+        flow.setFinestScale(0)
         return flow
 
     def between(self, before: Seen, after: Seen, frame: Any, weight: float) -> NDArray[np.float32]:
         """Find the probabilities of a frame between two that were seen.
 
-        Each of the two counts by its nearness in time and by how well it explains the picture:
-        at a cut only the second matters.
+        What was seen in the farther one is moved to where things are in the nearer one, both are
+        mixed, and the mixture is moved to where things are in this frame. At a cut between the
+        two, a frame takes after the one that it looks like.
 
         Args:
             before: the last frame that was seen.
@@ -64,17 +78,23 @@ class Motion:
         Returns:
             ``(L + 1, h, w)`` in [0, 1].
         """
-        probs = before.probs + np.float32(weight) * (after.probs - before.probs)
         classes = _relevant(before, after)
         if not len(classes):
-            return probs
+            return before.probs + np.float32(weight) * (after.probs - before.probs)
         luma = small_luma(frame)
-        earlier, error_before = self._carry(before, luma, classes)
-        later, error_after = self._carry(after, luma, classes)
-        trust_before = (1 - weight) / (error_before + NOISE) ** 2
-        trust_after = weight / (error_after + NOISE) ** 2
-        share = np.float32(trust_after / (trust_before + trust_after))
-        probs[classes] = earlier + share * (later - earlier)
+        course = self._course(before, after)
+        if course.error > CUT:
+            like_before = _difference(luma, before.luma) <= _difference(luma, after.luma)
+            return before.probs if like_before else after.probs
+        first, second = before.probs[classes], after.probs[classes]
+        if weight <= 0.5:
+            near, second = before, _moved(second, course.onward)
+        else:
+            near, first = after, _moved(first, course.back)
+        mixed = first + np.float32(weight) * (second - first)
+        steps, _ = self._steps(luma, near.luma, mixed.shape[1:])
+        probs = near.probs.copy()
+        probs[classes] = _moved(mixed, steps)
         probs[0] = 1 - probs[1:].max(0)
         return probs
 
@@ -88,40 +108,48 @@ class Motion:
         classes = _relevant(before, seen, after)
         if not near or not len(classes):
             return seen
-        earlier, error_before = self._carry(before, seen.luma, classes)
-        later, error_after = self._carry(after, seen.luma, classes)
-        if max(error_before, error_after) > CUT:
+        from_before, from_after = self._course(before, seen), self._course(seen, after)
+        if max(from_before.error, from_after.error) > CUT:
             return seen
-        own = seen.probs[classes]
+        earlier = _moved(before.probs[classes], from_before.back)
+        later = _moved(after.probs[classes], from_after.onward)
         low, high = np.minimum(earlier, later), np.maximum(earlier, later)
         probs = seen.probs.copy()
-        probs[classes] = np.clip(own, low, high)  # the middle one
+        probs[classes] = np.clip(seen.probs[classes], low, high)  # the middle one
         probs[0] = 1 - probs[1:].max(0)
         return seen._replace(probs=probs)
 
-    def _carry(
-        self, seen: Seen, luma: NDArray[np.uint8], classes: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], float]:
-        """Move probabilities to where things are in another picture, if that explains it better.
+    def _course(self, before: Seen, after: Seen) -> Course:
+        """Find how things move between two seen frames, once for each two."""
+        times = before.time, after.time
+        if times not in self._courses:
+            cells = before.probs.shape[1:]
+            onward, error = self._steps(before.luma, after.luma, cells)
+            back, error_back = self._steps(after.luma, before.luma, cells)
+            self._courses = dict([*self._courses.items()][-1:])  # of the frames before
+            self._courses[times] = Course(onward, back, max(error, error_back))
+        return self._courses[times]
+
+    def _steps(
+        self, luma: NDArray[np.uint8], other: NDArray[np.uint8], cells: tuple[int, ...]
+    ) -> tuple[NDArray[np.float32] | None, float]:
+        """Find how far away the content of each cell of a picture is in another.
 
         Returns:
-            The probabilities of the classes, ``(C, h, w)``; how far the pictures differ, in grey
-            levels.
+            ``(h, w, 2)`` in cells, or None; how far the pictures then differ, in grey levels.
         """
-        probs = seen.probs[classes]
-        size = probs.shape[2], probs.shape[1]
-        change = cv2.absdiff(seen.luma, luma)
-        error = float(change.mean())
+        size = cells[1], cells[0]
+        change = cv2.absdiff(other, luma)
+        error = float(cv2.mean(change)[0])
         still = cv2.resize(change, size, interpolation=cv2.INTER_AREA).max() < STILL
         if still or min(luma.shape) < FLOW_SMALLEST:
-            return probs, error
-        flow = self._flow.calc(luma, seen.luma, None)  # (H, W, 2): where each pixel was, relative
-        error_moved = float(cv2.absdiff(_moved(seen.luma, flow), luma).mean())
+            return None, error
+        flow = self._flow.calc(luma, other, None)
+        error_moved = _difference(_moved(other[None], flow)[0], luma)
         if error_moved >= error:
-            return probs, error
-        scale = np.array(size, np.float32) / luma.shape[::-1]
-        coarse = (cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * scale).astype(np.float32)
-        return np.stack([_moved(plane, coarse) for plane in probs]), error_moved
+            return None, error
+        scale = (np.array(size) / luma.shape[::-1]).astype(np.float32)
+        return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * scale, error_moved
 
 
 def _relevant(*seen: Seen) -> NDArray[np.intp]:
@@ -130,10 +158,25 @@ def _relevant(*seen: Seen) -> NDArray[np.intp]:
     return np.flatnonzero(peaks >= RELEVANT) + 1
 
 
-def _moved(plane: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
-    """Take each pixel of a plane ``(H, W)`` from a step ``(H, W, 2)`` away."""
-    height, width = plane.shape
-    places = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1, dtype=np.float32)
-    return np.asarray(
-        cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Return how many grey levels two pictures differ by on average."""
+    return float(cv2.mean(cv2.absdiff(one, other))[0])
+
+
+def _moved(planes: NDArray[Any], steps: NDArray[np.float32] | None) -> NDArray[Any]:
+    """Take each pixel of planes ``(C, H, W)`` from a step ``(H, W, 2)`` away; None: from itself."""
+    if steps is None:
+        return planes
+    places = _places(*planes.shape[1:]) + steps
+    return np.stack(
+        [
+            cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for plane in planes
+        ]
     )
+
+
+@lru_cache(maxsize=2)
+def _places(height: int, width: int) -> NDArray[np.float32]:
+    """The x, y of each pixel, ``(height, width, 2)``."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1, dtype=np.float32)
