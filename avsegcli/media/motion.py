@@ -35,6 +35,8 @@ def small_luma(frame: Any) -> NDArray[np.uint8]:
     height, width = luma.shape
     scale = min(1.0, FLOW_SIZE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
+    if scale < 0.25:  # halving is what OpenCV does fastest
+        luma = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
