@@ -10,21 +10,22 @@ from avsegcli.errors import ConfigError
 from avsegcli.weights import packaged_graph
 
 if TYPE_CHECKING:
-    from avsegcli.onnx_predictor import OnnxPredictor
+    from avsegcli.graph_predictor import GraphPredictor
     from avsegcli.predictor import Predictor
 
-Engine = Literal["auto", "onnx", "torch"]
+Engine = Literal["auto", "onnx", "openvino", "torch"]
+NAMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 GRAPH = ".onnx"
 
 
 def open_predictor(
     weights: Path | None = None, device: str = "auto", engine: Engine = "auto"
-) -> "OnnxPredictor | Predictor":
+) -> "GraphPredictor | Predictor":
     """Load a model.
 
     Args:
         weights: a checkpoint, or a graph of `avseg export`; None: what the package carries.
-        device: auto, cpu, cuda or mps; ONNX Runtime is used on the CPU only.
+        device: auto, cpu, cuda or mps; ONNX Runtime and OpenVINO are used on the CPU only.
         engine: "auto" takes ONNX Runtime for graphs and, on a machine without a GPU, for the
             packaged model; PyTorch otherwise.
 
@@ -44,17 +45,24 @@ def open_predictor(
 
         return Predictor(weights, device)
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"ONNX Runtime is used on the CPU only, not on '{device}'")
+        raise ConfigError(f"{NAMES[engine]} is used on the CPU only, not on '{device}'")
     graph = packaged_graph() if weights is None else weights
     if graph is None:
         raise ConfigError("this copy of avseg carries no graph", "avseg export makes one")
     if graph.suffix != GRAPH:
         raise ConfigError(
-            f"ONNX Runtime cannot run {graph}", f"make a graph: avseg export {graph} -o model.onnx"
+            f"{NAMES[engine]} cannot run {graph}",
+            f"make a graph: avseg export {graph} -o model.onnx",
         )
-    from avsegcli.onnx_predictor import OnnxPredictor
+    if engine == "onnx":
+        from avsegcli.onnx_predictor import OnnxPredictor
 
-    return OnnxPredictor(graph)
+        return OnnxPredictor(graph)
+    try:
+        from avsegcli.openvino_predictor import OpenVinoPredictor
+    except ImportError as error:
+        raise ConfigError("OpenVINO is not installed", "pip install openvino") from error
+    return OpenVinoPredictor(graph)
 
 
 def _may_have_gpu() -> bool:

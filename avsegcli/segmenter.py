@@ -62,7 +62,7 @@ class Segmenter:
         predictor: what to ask; None: what `avsegcli.engines.open_predictor` opens.
         weights: a checkpoint, or a graph of `avseg export`; None: the packaged one.
         device: auto, cpu, cuda or mps.
-        engine: auto, onnx or torch.
+        engine: auto, onnx, openvino or torch.
 
     Example:
         Print what sounds in the first half minute::

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -19,6 +20,7 @@ from avsegcli.fetch import file_sha256
 from avsegcli.graph_export import export_graph
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.onnx_predictor import OnnxPredictor
+from avsegcli.openvino_predictor import OpenVinoPredictor
 from avsegcli.postprocess import class_probs
 from avsegcli.predictor import Predictor
 from avsegcli.segmenter import Segmenter
@@ -46,11 +48,12 @@ def test_the_packaged_graph_was_made_of_the_packaged_checkpoint():
     assert tuple(said["classes"]) == load_checkpoint().classes
 
 
+@pytest.mark.parametrize("engine", [OnnxPredictor, OpenVinoPredictor])
 @pytest.mark.parametrize(
     "video", ["djembe_and_guitar.mp4", "dogs_and_blackbird.mp4", "blackbird_and_squirrel.mp4"]
 )
-def test_onnx_runtime_and_pytorch_agree_on_real_frames(video):
-    predictors = OnnxPredictor(packaged_graph()), Predictor(device="cpu")
+def test_graphs_and_pytorch_agree_on_real_frames(video, engine):
+    predictors = engine(packaged_graph()), Predictor(device="cpu")
     pairs = zip(*(Segmenter(p).segment(EXAMPLES / video, fps=1) for p in predictors), strict=True)
     first = [pair for pair in itertools.islice(pairs, 76) if pair[0].analysed]
     ours, theirs = (np.stack([pair[k].probs for pair in first]) for k in (0, 1))
@@ -94,6 +97,14 @@ def test_on_a_cpu_the_packaged_model_runs_in_onnx_runtime():
     assert isinstance(predictor, OnnxPredictor)
     assert "ONNX Runtime" in predictor.device_name
     assert isinstance(open_predictor(device="cpu", engine="torch"), Predictor)
+    assert isinstance(open_predictor(device="cpu", engine="openvino"), OpenVinoPredictor)
+
+
+def test_without_openvino_it_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "avsegcli.openvino_predictor")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ConfigError, match="OpenVINO is not installed"):
+        open_predictor(engine="openvino")
 
 
 def test_checkpoints_run_in_pytorch_and_graphs_in_onnx_runtime():
@@ -108,12 +119,20 @@ def test_checkpoints_run_in_pytorch_and_graphs_in_onnx_runtime():
             open_predictor(weights, device, engine)
 
 
-def test_what_is_no_graph_of_avseg_is_refused(tmp_path):
+@pytest.mark.parametrize("engine", [OnnxPredictor, OpenVinoPredictor])
+def test_what_is_no_graph_of_avseg_is_refused(tmp_path, engine):
     with pytest.raises(WeightsError, match="no weights at"):
-        OnnxPredictor(tmp_path / "missing.onnx")
+        engine(tmp_path / "missing.onnx")
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(WeightsError, match="cannot read"):
-        OnnxPredictor(tmp_path / "text.onnx")
+        engine(tmp_path / "text.onnx")
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "other", values[:1], values[1:])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "x.onnx")
+    with pytest.raises(WeightsError, match="was not made by avseg export"):
+        engine(tmp_path / "x.onnx")
 
 
 def test_segment_paints_without_importing_torch(tmp_path):

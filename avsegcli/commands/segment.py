@@ -19,6 +19,7 @@ class EngineChoice(StrEnum):
 
     AUTO = "auto"
     ONNX = "onnx"
+    OPENVINO = "openvino"
     TORCH = "torch"
 
 

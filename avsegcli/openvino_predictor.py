@@ -1,0 +1,38 @@
+"""The network in OpenVINO: about a second to start, then the fastest on most Intel CPUs."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from avsegcli.graph_predictor import GraphPredictor
+
+
+class OpenVinoPredictor(GraphPredictor):
+    """A graph of `avseg export` in OpenVINO."""
+
+    def _open(self, graph: Path) -> dict[str, str]:
+        core = openvino.Core()
+        model = core.read_model(str(graph))
+        settings = {
+            "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",  # else bf16 on some CPUs, with other masks
+        }
+        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        return {
+            key: str(model.get_rt_info(["framework", key]).value)
+            for key in ("avseg",)
+            if model.has_rt_info(["framework", key])
+        }
+
+    @property
+    def device_name(self) -> str:
+        """What the model runs on, for a person to read."""
+        return f"cpu, OpenVINO, {self.threads} threads"
+
+    def _run(self, inputs: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:
+        self._request.infer(inputs)
+        probs: NDArray[np.float32] = self._request.get_tensor("probs").data.copy()
+        return probs
