@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-import avsegcli.predictor
+import avsegcli.engines
 from avsegcli.cli import main
 from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.fake import write_fake
@@ -39,7 +39,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _predictor(monkeypatch):
-    monkeypatch.setattr(avsegcli.predictor, "Predictor", PaintsRed)
+    monkeypatch.setattr(avsegcli.engines, "open_predictor", PaintsRed)
 
 
 def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):

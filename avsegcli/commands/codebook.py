@@ -14,7 +14,7 @@ from avsegcli.commands.on_clips import (
     Weights,
     check_output,
     clip_progress,
-    load_models,
+    load_model,
     open_clips,
 )
 
@@ -44,7 +44,7 @@ def codebook(
 
     check_output(output, ["codebook.png", "codebook.svg", "codebook.csv"], force=force)
     clips = open_clips(dataset, split, data_root)
-    (predictor,) = load_models([weights] if weights else None, device).values()
+    predictor = load_model(weights, device)
     with clip_progress() as progress:
         codewords = study_codewords(predictor, clips, progress=progress)
     Console(highlight=False).print(codeword_table(codewords))

@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from avsegcli.commands.on_clips import (
     open_clips,
 )
 from avsegcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from avsegcli.graph_predictor import GraphPredictor
+    from avsegcli.predictor import Predictor
 
 
 class SizeChoice(StrEnum):
@@ -104,13 +108,13 @@ def evaluate(
     """
     from rich.console import Console
 
+    from avsegcli.engines import open_predictor
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import Gallery
     from avsegcli.evaluation.processes import ALONE, launch, launched_processes
     from avsegcli.evaluation.report import score_tables
     from avsegcli.evaluation.score_files import ScoreFiles
     from avsegcli.evaluation.stored import StoredMasks
-    from avsegcli.predictor import Predictor
 
     files = ScoreFiles(json_file, csv_file, sheet, report)
     files.check(force=force)
@@ -121,12 +125,12 @@ def evaluate(
         raise typer.Exit(launch(sys.argv[1:]))
     quiet = not processes.is_main
     clips = open_clips(dataset, split, data_root, quiet=quiet)
-    judged: StoredMasks | Predictor
+    judged: StoredMasks | GraphPredictor | Predictor
     if import_preds is not None:
         judged, threshold = StoredMasks(import_preds, clips.classes), 0.5
         name = said = f"masks of {import_preds}"
     else:
-        judged = Predictor(weights, device)
+        judged = open_predictor(weights, device)
         name, threshold = judged.model_name, judged.threshold
         said = f"{name} on {judged.device_name}"
     if not quiet:

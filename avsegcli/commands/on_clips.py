@@ -12,6 +12,7 @@ from avsegcli.errors import ConfigError
 if TYPE_CHECKING:
     from avsegcli.datasets.avsbench import AvsBench
     from avsegcli.datasets.videos import VideoFolder
+    from avsegcli.graph_predictor import GraphPredictor
     from avsegcli.predictor import Predictor
 
 Dataset = Annotated[
@@ -37,7 +38,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 SeveralWeights = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="FILE...", help="Checkpoints to compare; without it the packaged weights."
+        metavar="FILE...",
+        help="Checkpoints, or graphs of 'avseg export', to compare; without it the packaged model.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
@@ -56,16 +58,27 @@ def open_clips(
     return clips
 
 
-def load_models(weights: Sequence[Path] | None, device: str) -> "dict[str, Predictor]":
-    """Load checkpoints, by default the packaged one, and say what runs where.
+def load_model(weights: Path | None, device: str) -> "Predictor":
+    """Load a checkpoint, by default the packaged one, to look inside; say what runs where."""
+    from avsegcli.predictor import Predictor
+
+    predictor = Predictor(weights, device)
+    typer.echo(f"{predictor.model_name} on {predictor.device_name}", err=True)
+    return predictor
+
+
+def load_models(
+    weights: Sequence[Path] | None, device: str
+) -> "dict[str, GraphPredictor | Predictor]":
+    """Open what is to be scored, by default the packaged model, and say what runs where.
 
     Returns:
         The models by their own names, or by their files where names are the same.
     """
-    from avsegcli.predictor import Predictor
+    from avsegcli.engines import open_predictor
 
     files: list[Path | None] = [*weights] if weights else [None]
-    predictors = [Predictor(file, device) for file in files]
+    predictors = [open_predictor(file, device) for file in files]
     names = _tell_apart([predictor.model_name for predictor in predictors], weights or ())
     for name, predictor in zip(names, predictors, strict=True):
         typer.echo(f"{name} on {predictor.device_name}", err=True)

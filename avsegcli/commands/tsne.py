@@ -16,7 +16,7 @@ from avsegcli.commands.on_clips import (
     Weights,
     check_output,
     clip_progress,
-    load_models,
+    load_model,
     open_clips,
 )
 
@@ -56,7 +56,7 @@ def tsne(
 
     check_output(output, ["tsne.png", "tsne.svg", "tsne.json"], force=force)
     clips = open_clips(dataset, split, data_root)
-    (predictor,) = load_models([weights] if weights else None, device).values()
+    predictor = load_model(weights, device)
     with clip_progress() as progress:
         study = study_mixtures(
             predictor,
