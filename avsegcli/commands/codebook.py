@@ -1,15 +1,11 @@
 """`avseg codebook`: what each codeword hears."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from avsegcli.commands.on_clips import (
     DataRoot,
     Dataset,
     Device,
     Force,
+    OutputFolder,
     Split,
     Weights,
     check_output,
@@ -25,9 +21,7 @@ def codebook(
     split: Split = "test",
     weights: Weights = None,
     device: Device = "auto",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the files.")
-    ] = None,
+    output: OutputFolder = None,
     force: Force = False,
 ) -> None:
     """Show what each codeword hears: the classes that use it, its nearest sounds.

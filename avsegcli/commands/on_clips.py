@@ -42,6 +42,7 @@ SeveralWeights = Annotated[
         help="Checkpoints, or graphs of 'avseg export', to compare; without it the packaged model.",
     ),
 ]
+OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the files.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from avsegcli.commands.on_clips import (
     Dataset,
     Device,
     Force,
+    OutputFolder,
     Split,
     Weights,
     check_output,
@@ -35,9 +35,7 @@ def tsne(
     mixtures: Annotated[int, typer.Option(min=1, help="Number of mixtures of two sounds.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the mixtures and of t-SNE.")] = 0,
     device: Device = "auto",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the files.")
-    ] = None,
+    output: OutputFolder = None,
     force: Force = False,
 ) -> None:
     """Show whether the sources of a mixture are found in its semantics.

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE
 
-BETA_SQUARED = 0.3  # of every F but the boundary's: precision weighs more than recall
 NUM_THRESHOLDS = 255
 THRESHOLDS = np.linspace(0, 1 - 1e-10, NUM_THRESHOLDS).astype(np.float32)  # the last one is 1
 HALF = 0.5  # a pixel is painted where its probability is above, strictly
@@ -192,15 +191,15 @@ def f_score(
     """Compute F with beta² = 0.3 from pixel counts; 0 where it is 0 / 0.
 
     With P = hits / painted and R = hits / true, 1.3 P R / (0.3 P + R) is
-    1.3 hits / (0.3 true + painted): one division, and 0 / 0 only where all three are 0.
+    13 hits / (3 true + 10 painted): one division, 0 / 0 only where all three are 0, and a perfect
+    mask has exactly 1.
 
     Example:
         >>> f_score(np.array([8, 0]), np.array([12, 0]), np.array([8, 0])).round(4).tolist()
         [0.7222, 0.0]
     """
-    weight = BETA_SQUARED * np.asarray(true) + painted
-    scaled = (1 + BETA_SQUARED) * hits
-    return np.asarray(np.divide(scaled, weight, out=np.zeros_like(scaled), where=weight > 0))
+    weight = 3 * np.asarray(true) + 10 * painted
+    return np.asarray(np.divide(13 * hits, weight, out=np.zeros(weight.shape), where=weight > 0))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Ways to show what sounds in a frame; `overlay.py` is the first of them."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import av
@@ -20,7 +21,7 @@ PLAIN = (24, 128, 128)  # Y, U, V behind what is cut out
 Planes = list[NDArray[np.uint8]]
 
 
-class _Staged(Painter):
+class _Staged(Painter, ABC):
     """Leaves what sounds as it is, and puts something else in place of the rest."""
 
     def paint(self, frame: Any, masks: Masks) -> Any:
@@ -54,8 +55,9 @@ class _Staged(Painter):
             kept = original[top:, left:][:height, :width]
             window[:] = cv2.blendLinear(kept, window, weight, 1 - weight)
 
+    @abstractmethod
     def _stage(self, planes: Planes) -> None:
-        raise NotImplementedError
+        """Change the whole frame into what is around the things that sound."""
 
 
 class Spotlight(_Staged):
