@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -19,6 +20,7 @@ from avsegcli.media.overlay import class_colour
 from avsegcli.segmenter import Segmenter
 
 ON = ((0.5, 2.0),)
+BT2020, PQ = 9, 16  # FFmpeg's numbers of the colours and the transfer curve of HDR10
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,62 @@ def test_encoder_quality_and_preset_are_used(clip, segmenter, tmp_path):
     assert (tmp_path / "10.mp4").stat().st_size > (tmp_path / "45.mp4").stat().st_size
     segmenter.segment_file(clip, tmp_path / "a.mkv", codec="libvpx-vp9", crf=40)
     assert Read(tmp_path / "a.mkv").codec == "vp9"
+
+
+@pytest.mark.parametrize(
+    ("codec", "preset", "name"), [("libx265", "ultrafast", "hevc"), ("libsvtav1", "12", "av1")]
+)
+def test_newer_codecs_are_written_whole(clip, segmenter, tmp_path, codec, preset, name):
+    segmenter.segment_file(clip, tmp_path / "a.mp4", codec=codec, preset=preset)
+    with av.open(str(tmp_path / "a.mp4")) as written, av.open(str(clip)) as source:
+        assert written.streams.video[0].codec_context.codec.canonical_name == name
+        pairs = zip(written.decode(video=0), source.decode(video=0), strict=True)
+        for ours, theirs in pairs:
+            assert abs(ours.time - theirs.time) < 1e-3
+            corner = np.s_[-16:, :16]  # nothing is painted there
+            assert np.abs(luma(ours)[corner] - luma(theirs)[corner]).mean() < 4
+
+
+def test_an_hdr_video_keeps_its_tags_and_its_look(segmenter, tmp_path):
+    """Ten bits become eight, but a player shows the same light: nothing is mapped in between."""
+    source = write_hdr_video(tmp_path / "hdr.mp4")
+    segmenter.segment_file(source, tmp_path / "out.mp4", legend=False)
+    with av.open(str(source)) as hdr, av.open(str(tmp_path / "out.mp4")) as written:
+        theirs, ours = next(hdr.decode(video=0)), next(written.decode(video=0))
+        assert (int(ours.colorspace), ours.format.name) == (BT2020, "yuv420p")
+        context = written.streams.video[0].codec_context
+        assert (int(context.color_trc), int(context.color_primaries)) == (PQ, BT2020)
+        assert np.abs(luma(ours)[:16] - luma(theirs)[:16] / 4).mean() < 3
+
+
+def luma(frame) -> np.ndarray:
+    plane = frame.planes[0]
+    dtype = np.uint16 if "10" in frame.format.name else np.uint8
+    rows = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+    return rows[:, : plane.width].astype(float)
+
+
+def write_hdr_video(path: Path) -> Path:
+    """Half a second of a steady ramp with a tone, ten bits, BT.2020, PQ (SMPTE 2084)."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p10le"
+        context = video.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = PQ, BT2020, BT2020
+        sound = output.add_stream("aac", rate=16000, layout="mono")
+        for _ in range(5):
+            frame = av.VideoFrame(160, 96, "yuv420p10le")
+            for index, plane in enumerate(frame.planes):
+                rows = np.frombuffer(plane, np.uint16).reshape(plane.height, -1)
+                rows[:] = np.linspace(100, 900, rows.shape[1]) if index == 0 else 512
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        tone = (0.5 * np.sin(np.arange(8000) / 6)).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(tone, "fltp", "mono")
+        frame.rate = 16000
+        output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    return path
 
 
 def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_path):

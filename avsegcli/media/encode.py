@@ -21,6 +21,8 @@ from avsegcli.media.decode import (
     start_in,
 )
 
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, not errors only
+
 FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
 X264 = ("libx264", {"preset": "veryfast", "crf": "20"})
 VP9 = (
