@@ -5,7 +5,8 @@
 The file is an example clip, looped and scaled to 1280 x 720 at 30 frames a second (H.264, AAC).
 Three programs take turns, each from start to end in a process of its own: `ffmpeg` with avseg's
 encoder settings, `avseg segment` with its defaults, and the same with a free model that paints one
-steady disc. Told are wall and CPU time, their ratios to the transcode, and peak memory.
+steady disc. Told are wall and CPU time, their ratios to the transcode, peak memory, and how long
+after its start `avseg segment` has the first painted frame ready.
 """
 
 import argparse
@@ -66,12 +67,40 @@ def segment_without_model(video: Path, output: Path) -> None:
     Segmenter(Disc()).segment_file(video, output, overwrite=True)
 
 
+def tell_first_frame(video: Path, output: Path, began: float) -> None:
+    """What `--first-frame` runs: `avseg segment`, until it has painted a frame."""
+    from avsegcli.cli import main as avseg
+    from avsegcli.media import overlay
+
+    class Painter(overlay.Painter):
+        def paint(self, frame: object, masks: object) -> object:
+            super().paint(frame, masks)
+            print(time.time() - began, flush=True)
+            os._exit(0)
+
+    from avsegcli.media.styles import STYLES
+
+    STYLES["overlay"] = Painter
+    avseg(["segment", str(video), "-o", str(output), "-q", "--overwrite"])
+
+
+def time_first_frame(video: Path, output: Path) -> float:
+    files = [str(video), str(output), str(time.time())]
+    command = [sys.executable, __file__, "--first-frame", *files]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--without-model", nargs=2, type=Path, metavar=("VIDEO", "OUTPUT"))
+    parser.add_argument("--first-frame", nargs=3, metavar=("VIDEO", "OUTPUT", "BEGAN"))
     arguments = parser.parse_args()
+    if arguments.first_frame:
+        files, began = arguments.first_frame[:2], float(arguments.first_frame[2])
+        tell_first_frame(Path(files[0]), Path(files[1]), began)
+        return
     if arguments.without_model:
         segment_without_model(*arguments.without_model)
         return
@@ -89,6 +118,7 @@ def main() -> None:
         for _ in range(arguments.pairs):
             for name, command in programs.items():
                 runs[name].append(time_process(command))
+        first = statistics.median(time_first_frame(video, output) for _ in range(arguments.pairs))
     print(f"{arguments.seconds} s of 1280 x 720 at 30 frames a second, {os.cpu_count()} cores")
     print("                    wall s   CPU s  x transcode (wall, CPU)  peak MiB")
     for name, own in runs.items():
@@ -99,6 +129,7 @@ def main() -> None:
         print(
             f"{name:18}  {wall:6.1f}  {cpu:6.1f}  {wall_ratio:15.2f}  {cpu_ratio:6.2f}  {peak:8.0f}"
         )
+    print(f"first painted frame after {first:.2f} s")
 
 
 if __name__ == "__main__":
