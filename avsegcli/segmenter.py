@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from avsegcli.engines import Engine, open_predictor
 from avsegcli.errors import ConfigError
-from avsegcli.media.decode import SoundReader, SoundTrack, VideoReader
+from avsegcli.media.decode import SoundTrack, VideoReader
 from avsegcli.media.masks import MaskFinder
 from avsegcli.media.overlay import Colour
 from avsegcli.media.prefetch import prefetch
+from avsegcli.media.sound import SoundReader
 from avsegcli.media.still import open_pictures
 from avsegcli.media.windows import Window, cut_windows, spread_masks
 from avsegcli.outputs import Encoding, Look, Outputs, Writers

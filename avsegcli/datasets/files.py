@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.errors import DataError, MediaError
-from avsegcli.media.decode import StreamDecoder, best_stream, mono, open_media
+from avsegcli.media.decode import StreamDecoder, best_stream, open_media
+from avsegcli.media.sound import mono
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Video and sound files to pictures and log-mel examples, streaming.
+"""Files opened and decoded as they go: their streams, and the pictures of a video as they are shown.
 
 Picture and sound are read by two readers, each with its own open file and pulled as needed, so
 that nothing piles up however badly a container interleaves its streams. All times are seconds
@@ -6,7 +6,6 @@ from the start of the file, the earliest time stamp of any of its streams.
 """
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -16,16 +15,13 @@ from typing import Any, NamedTuple
 import av
 import cv2
 import numpy as np
-import soxr
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_example
 from avsegcli.errors import MediaError
 
 MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
-SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
 ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
 FINEST_TIME_BASE = 10_000_000  # ticks a second
 HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
@@ -375,104 +371,3 @@ class VideoReader:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
-
-
-class SoundReader:
-    """The sound of a file as log-mel examples around any times that rise.
-
-    Holds about a second of waveform. What the sound track does not cover, before its first
-    sample, after its last, or in a gap, is silence.
-
-    Args:
-        track: a file that FFmpeg can read, or one sound stream of it.
-
-    Raises:
-        MediaError: if it cannot be read or has no sound track.
-    """
-
-    def __init__(self, track: Path | SoundTrack) -> None:
-        if isinstance(track, Path):
-            track = SoundTrack(track)
-        self.path = track.path
-        self._container = open_media(track.path)
-        self._stream = track.stream_in(self._container)
-        self._decoder = StreamDecoder(self._container, self._stream)
-        self._blocks = self._resampled()
-        self._held: deque[tuple[int, NDArray[np.float32]]] = deque()  # (first sample, waveform)
-        self._end = -math.inf  # sample after the last one held
-        self._exhausted = False
-
-    def example(self, time: float) -> NDArray[np.float32]:
-        """Compute the log-mel example of the 0.96 s centred on a time.
-
-        Args:
-            time: seconds from the start of the file; not before that of the last call.
-
-        Returns:
-            ``(96, 64)``.
-        """
-        start = round(time * SAMPLE_RATE) - EXAMPLE_SAMPLES // 2
-        stop = start + EXAMPLE_SAMPLES
-        while self._held and self._held[0][0] + len(self._held[0][1]) <= start:
-            self._held.popleft()
-        while self._end < stop and not self._exhausted:
-            block = next(self._blocks, None)
-            if block is None:
-                self._exhausted = True
-            else:
-                self._end = block[0] + len(block[1])
-                if self._end > start:
-                    self._held.append(block)
-        piece = np.zeros(EXAMPLE_SAMPLES, np.float32)
-        for first, waveform in self._held:
-            low, high = max(start, first), min(stop, first + len(waveform))
-            if low < high:
-                piece[low - start : high - start] = waveform[low - first : high - first]
-        return log_mel_example(piece, 0)
-
-    def _resampled(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (first sample, mono waveform at 16 kHz) in the order of time."""
-        start = start_in(self._container, self._stream.time_base)
-        resampler: soxr.ResampleStream | None = None
-        rate = 0
-        time = 0.0  # seconds; where the next decoded sample belongs if nothing is missing
-        position = 0  # the next sample at 16 kHz
-        for frame in self._decoder:
-            stamp = (
-                time if frame.pts is None else float((frame.pts - start) * self._stream.time_base)
-            )
-            if resampler is None or frame.rate != rate or abs(stamp - time) > SOUND_JUMP_S:
-                if resampler is not None:
-                    yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-                rate, time = frame.rate, stamp
-                resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-                position = round(stamp * SAMPLE_RATE)
-            time += frame.samples / rate
-            waveform = resampler.resample_chunk(mono(frame))
-            if len(waveform):
-                yield position, waveform
-                position += len(waveform)
-        if resampler is not None:
-            yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-    def problems(self) -> list[str]:
-        """Say in words what was wrong with the sound, as far as it has been read."""
-        damaged = self._decoder.damaged
-        return [f"{self.path}: skipped {damaged} damaged sound packets"] if damaged else []
-
-    def close(self) -> None:
-        """Close the file."""
-        self._container.close()
-
-
-def mono(frame: Any) -> NDArray[np.float32]:
-    """Average the channels of a decoded sound frame of any sample format, ``(S,)`` in [-1, 1]."""
-    samples = frame.to_ndarray()  # (channels, S) if planar, (1, S * channels) if packed
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, len(frame.layout.channels)).T
-    average = np.asarray(samples.mean(axis=0), np.float32)
-    if samples.dtype == np.uint8:
-        average = average / np.float32(128) - np.float32(1)
-    elif np.issubdtype(samples.dtype, np.integer):
-        average = average / np.float32(-float(np.iinfo(samples.dtype).min))
-    return average

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.media.decode import SoundReader, VideoReader
+from avsegcli.media.decode import VideoReader
 from avsegcli.media.motion import Motion, Seen, small_luma
+from avsegcli.media.sound import SoundReader
 
 FRAME_MEMORY = 540_000_000  # bytes of full-size frames that may wait for their masks
 WINDOWS_ALIVE = 4  # being decoded, in the network, waiting for what comes next, being painted

@@ -8,7 +8,8 @@ from videos import GREY, RED, picture, tone, write_video
 
 from avsegcli.audio.log_mel import log_mel_example
 from avsegcli.errors import MediaError
-from avsegcli.media.decode import Orientation, SoundReader, VideoReader, mono
+from avsegcli.media.decode import Orientation, VideoReader
+from avsegcli.media.sound import SoundReader, mono
 
 
 def test_size_rate_and_times_are_exact(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from videos import write_video
 
 from avsegcli.media import windows
-from avsegcli.media.decode import SoundReader, VideoReader, planes_of
+from avsegcli.media.decode import VideoReader, planes_of
+from avsegcli.media.sound import SoundReader
 from avsegcli.media.windows import Window, cut_windows, spread_masks
 
 
