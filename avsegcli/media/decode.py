@@ -1,4 +1,4 @@
-"""Files opened and decoded as they go: their streams, and the pictures of a video as they are shown.
+"""Files opened and decoded as they go: their streams, and the pictures of a video as shown.
 
 Picture and sound are read by two readers, each with its own open file and pulled as needed, so
 that nothing piles up however badly a container interleaves its streams. All times are seconds
