@@ -240,9 +240,24 @@ def test_the_sound_stream_asked_for_is_heard_and_kept(clip, tmp_path):
             assert sound.rate == (44100 if number == 1 else 16000)
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+EXIF_TURNS = {  # orientation: quarter turns counter-clockwise, after mirroring left to right
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (1, True),
+    6: (-1, False),
+    7: (-1, True),
+    8: (1, False),
+}
+
+
+@pytest.mark.parametrize("orientation", EXIF_TURNS)
 def test_a_photo_is_upright_as_its_camera_says(clip, tmp_path, orientation):
-    """Exif's orientation 6 is to be turned clockwise by 90 degrees, 8 counter-clockwise."""
+    """Exif's orientation 6 is to be turned clockwise by 90 degrees, 8 counter-clockwise.
+
+    2, 4, 5 and 7 are 1, 3, 6 and 8 of a picture that was mirrored.
+    """
     stored = np.full((48, 64, 3), 60, np.uint8)
     stored[:24, :32] = 200  # bright at the upper left
     jpeg = cv2.imencode(".jpg", stored)[1].tobytes()
@@ -253,7 +268,8 @@ def test_a_photo_is_upright_as_its_camera_says(clip, tmp_path, orientation):
     out = tmp_path / "out.mp4"
     words = ["segment", str(tmp_path / "p.jpg"), "--audio", str(clip), "-o", str(out), "-q"]
     assert main(words) == 0
-    expected = np.rot90(stored, {1: 0, 3: 2, 6: -1, 8: 1}[orientation]).astype(int)
+    turns, mirrored = EXIF_TURNS[orientation]
+    expected = np.rot90(stored[:, ::-1] if mirrored else stored, turns).astype(int)
     shown = Read(out).near(0.2).astype(int)
     assert shown.shape == expected.shape
     assert np.abs(shown - expected).mean() < 12

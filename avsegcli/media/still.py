@@ -8,6 +8,7 @@ from typing import Any
 
 from avsegcli.errors import MediaError
 from avsegcli.media.decode import SoundTrack, StreamDecoder, VideoReader, copy_of, open_media
+from avsegcli.media.exif import exif_orientation
 
 STILL_RATE = Fraction(25)  # frames a second
 STILL_LONGEST = 1920  # pixels; a larger picture is scaled down
@@ -48,6 +49,7 @@ class StillReader(VideoReader):
 
     def __init__(self, path: Path, seconds: float) -> None:
         super().__init__(path)
+        self._orientation = exif_orientation(path) or self._orientation
         width, height = self._stored_size
         scale = min(1.0, STILL_LONGEST / max(width, height))
         self._stored_size = max(1, round(width * scale)), max(1, round(height * scale))
