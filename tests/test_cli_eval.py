@@ -16,12 +16,13 @@ from avsegcli.datasets.toy import write_toy_parts
 class PaintsRed:
     """A predictor for which what is red is the first class."""
 
-    model_name, device_name = "paints-red", "paper"
+    model_name = "paints-red"
     num_frames, threshold = 5, 0.5
     classes = ("background", "disc")
 
-    def __init__(self, weights, device):
-        self.asked_for = weights, device
+    def __init__(self, weights, device, engine):
+        self.asked_for = weights, device, engine
+        self.device_name = "paper" if engine == "auto" else engine
 
     def predict(self, frames, log_mel):
         red = np.stack(frames)[..., 0] / np.float32(255)
@@ -54,6 +55,11 @@ def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
     assert numbers["summary"]["num_clips"] == 3
     assert numbers["listening"]["mute_clips"] == 3
     assert f"{numbers['tpavi']['j']:.4f}" in printed.out
+
+
+def test_the_engine_is_the_one_asked_for(clips, capsys):
+    assert main(["eval", "--data", str(clips), "--engine", "openvino"]) == 0
+    assert "paints-red on openvino" in capsys.readouterr().err
 
 
 def test_listening_is_not_scored_unless_asked_for(clips, capsys):

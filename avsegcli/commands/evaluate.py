@@ -12,6 +12,8 @@ from avsegcli.commands.on_clips import (
     DataRoot,
     Dataset,
     Device,
+    Engine,
+    EngineChoice,
     Force,
     Split,
     Weights,
@@ -54,6 +56,7 @@ def evaluate(
     split: Split = "test",
     weights: Weights = None,
     device: Device = "auto",
+    engine: Engine = EngineChoice.AUTO,
     size: Annotated[
         SizeChoice,
         typer.Option(help="Size of scoring: protocol (224 x 224, as AVSBench) or native."),
@@ -130,7 +133,7 @@ def evaluate(
         judged, threshold = StoredMasks(import_preds, clips.classes), 0.5
         name = said = f"masks of {import_preds}"
     else:
-        judged = open_predictor(weights, device)
+        judged = open_predictor(weights, device, engine.value)
         name, threshold = judged.model_name, judged.threshold
         said = f"{name} on {judged.device_name}"
     if not quiet:

@@ -12,6 +12,8 @@ from avsegcli.commands.on_clips import (
     DataRoot,
     Dataset,
     Device,
+    Engine,
+    EngineChoice,
     Force,
     SeveralWeights,
     Split,
@@ -53,6 +55,7 @@ def noise_test(
     split: Split = "test",
     weights: SeveralWeights = None,
     device: Device = "auto",
+    engine: Engine = EngineChoice.AUTO,
     noise: Annotated[
         str,
         typer.Option(
@@ -102,7 +105,7 @@ def noise_test(
     check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
     source = open_noise(noise, noise_split)
     clips = open_clips(dataset, split, data_root)
-    models = load_models(weights, device)
+    models = load_models(weights, device, engine)
     with clip_progress() as progress:
         conditions = noise_sweep(
             models,

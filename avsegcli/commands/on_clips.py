@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from avsegcli.datasets.videos import VideoFolder
     from avsegcli.graph_predictor import GraphPredictor
     from avsegcli.predictor import Predictor
+
+
+class EngineChoice(StrEnum):
+    """What runs the network."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
 
 Dataset = Annotated[
     str | None,
@@ -35,6 +46,10 @@ Weights = Annotated[
     Path | None, typer.Option(help="A checkpoint; without it the packaged weights.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Engine = Annotated[
+    EngineChoice,
+    typer.Option(help="What runs it: on a CPU ONNX Runtime, with GPUs and checkpoints torch."),
+]
 SeveralWeights = Annotated[
     list[Path] | None,
     typer.Option(
@@ -69,7 +84,7 @@ def load_model(weights: Path | None, device: str) -> "Predictor":
 
 
 def load_models(
-    weights: Sequence[Path] | None, device: str
+    weights: Sequence[Path] | None, device: str, engine: EngineChoice
 ) -> "dict[str, GraphPredictor | Predictor]":
     """Open what is to be scored, by default the packaged model, and say what runs where.
 
@@ -79,7 +94,7 @@ def load_models(
     from avsegcli.engines import open_predictor
 
     files: list[Path | None] = [*weights] if weights else [None]
-    predictors = [open_predictor(file, device) for file in files]
+    predictors = [open_predictor(file, device, engine.value) for file in files]
     names = _tell_apart([predictor.model_name for predictor in predictors], weights or ())
     for name, predictor in zip(names, predictors, strict=True):
         typer.echo(f"{name} on {predictor.device_name}", err=True)

@@ -9,6 +9,8 @@ from avsegcli.commands.on_clips import (
     DataRoot,
     Dataset,
     Device,
+    Engine,
+    EngineChoice,
     Force,
     SeveralWeights,
     Split,
@@ -30,6 +32,7 @@ def panel(
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="How many clips, without --clips.")] = 4,
     device: Device = "auto",
+    engine: Engine = EngineChoice.AUTO,
     force: Force = False,
 ) -> None:
     """Show clips side by side: frame, truth, and what each model paints.
@@ -43,7 +46,7 @@ def panel(
 
     check_output(output, ["panel.png", "panel.svg"], force=force)
     data = open_clips(dataset, split, data_root)
-    models = load_models(weights, device)
+    models = load_models(weights, device, engine)
     threshold = next(iter(models.values())).threshold
     rows = draw_panel_rows(models, data, clips=clips, number=number, threshold=threshold)
     for path in save_figure(draw_panel(rows), output, "panel"):

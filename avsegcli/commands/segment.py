@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avsegcli.commands.on_clips import Engine, EngineChoice
 from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from avsegcli.batch import Job
-    from avsegcli.engines import Engine
-
-
-class EngineChoice(StrEnum):
-    """What runs the network."""
-
-    AUTO = "auto"
-    ONNX = "onnx"
-    OPENVINO = "openvino"
-    TORCH = "torch"
 
 
 class DeviceChoice(StrEnum):
@@ -150,10 +141,7 @@ def segment(
     device: Annotated[
         DeviceChoice, typer.Option(help="Where the network runs.")
     ] = DeviceChoice.AUTO,
-    engine: Annotated[
-        EngineChoice,
-        typer.Option(help="What runs it: on a CPU ONNX Runtime, with GPUs and checkpoints torch."),
-    ] = EngineChoice.AUTO,
+    engine: Engine = EngineChoice.AUTO,
     weights: Annotated[
         Path | None,
         typer.Option(help="A checkpoint, or a graph.", show_default="the packaged one"),
@@ -242,7 +230,7 @@ def segment(
         options,
         weights,
         _device_of_rank(device.value),
-        engine.value,
+        engine,
         overwrite,
         jobs,
         json_summary,
@@ -256,7 +244,7 @@ def _run(
     options: dict[str, Any],
     weights: Path | None,
     device: str,
-    engine: "Engine",
+    engine: EngineChoice,
     overwrite: bool,
     workers: int,
     json_summary: Path | None,
@@ -269,7 +257,7 @@ def _run(
     from avsegcli.commands import segment_progress as show
     from avsegcli.segmenter import Segmenter
 
-    segmenter = Segmenter(weights=weights, device=device, engine=engine)
+    segmenter = Segmenter(weights=weights, device=device, engine=engine.value)
     if not several and len(planned) == 1:  # tell what is wrong before the model is loaded
         job = planned[0]
         audio, stream = options["audio"], options["audio_stream"]
