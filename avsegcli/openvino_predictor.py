@@ -1,4 +1,4 @@
-"""The network in OpenVINO: about a second to start, then the fastest on most Intel CPUs."""
+"""The network in OpenVINO, which takes longer to start than ONNX Runtime."""
 
 from pathlib import Path
 
