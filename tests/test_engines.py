@@ -65,8 +65,11 @@ def test_graphs_and_pytorch_agree_on_real_frames(video, runtime):
     pairs = zip(*(Segmenter(p).segment(EXAMPLES / video, fps=1) for p in predictors), strict=True)
     first = [pair for pair in itertools.islice(pairs, 76) if pair[0].analysed]
     ours, theirs = (np.stack([pair[k].probs for pair in first]) for k in (0, 1))
-    assert np.abs(ours - theirs).max() < TOLERANCE
-    assert np.abs(ours - theirs).mean() < MEAN_TOLERANCE
+    difference = np.abs(ours - theirs)
+    # A token between two code vectors may take the other one, which moves a whole frame.
+    assert np.median(difference.max(axis=(1, 2, 3))) < TOLERANCE
+    assert difference.mean() < MEAN_TOLERANCE
+    assert (ours.argmax(1) != theirs.argmax(1)).mean(axis=(1, 2)).max() < 0.01
     assert theirs[:, 1:].max() > 0.2  # else there was nothing to agree on
 
 
