@@ -21,11 +21,8 @@ class OpenVinoPredictor(GraphPredictor):
             "INFERENCE_PRECISION_HINT": "f32",  # else bf16 on some CPUs, with other masks
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
-        return {
-            key: str(model.get_rt_info(["framework", key]).value)
-            for key in ("avseg",)
-            if model.has_rt_info(["framework", key])
-        }
+        place = ["framework", "avseg"]
+        return {"avseg": model.get_rt_info(place).value} if model.has_rt_info(place) else {}
 
     @property
     def device_name(self) -> str:

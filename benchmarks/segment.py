@@ -71,14 +71,13 @@ def tell_first_frame(video: Path, output: Path, began: float) -> None:
     """What `--first-frame` runs: `avseg segment`, until it has painted a frame."""
     from avsegcli.cli import main as avseg
     from avsegcli.media import overlay
+    from avsegcli.media.styles import STYLES
 
     class Painter(overlay.Painter):
         def paint(self, frame: object, masks: object) -> object:
             super().paint(frame, masks)
             print(time.time() - began, flush=True)
             os._exit(0)
-
-    from avsegcli.media.styles import STYLES
 
     STYLES["overlay"] = Painter
     avseg(["segment", str(video), "-o", str(output), "-q", "--overwrite"])

@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from scipy.signal import fftconvolve
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel
+from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, log_mel
 from avsegcli.datasets.parts import Parts
+from avsegcli.datasets.soundtrack import in_a_room
 from avsegcli.model.audio_encoder import SmallAudioEncoder
 
 BATCH = 128
@@ -68,7 +68,7 @@ class Mixer:
             gain = 0.0
         return (mix / (np.abs(mix).max() + 1e-6) * gain).astype(np.float32), heard
 
-    def _cut(self, sources: list[list[NDArray[np.float32]]]) -> NDArray[np.float64]:
+    def _cut(self, sources: list[list[NDArray[np.float32]]]) -> NDArray[np.float32]:
         """Cut a piece out of one of the recordings, played 0.75 to 1.33 times as fast."""
         rng = self.rng
         weights = np.sqrt([len(recordings) for recordings in sources])
@@ -83,18 +83,14 @@ class Mixer:
             recording = np.resize(recording, needed) if rng.random() < 0.5 else padded
         start = rng.integers(0, len(recording) - needed + 1)
         positions = np.arange(EXAMPLE_SAMPLES) * speed
-        return np.interp(positions, np.arange(needed), recording[start : start + needed])
+        piece = np.interp(positions, np.arange(needed), recording[start : start + needed])
+        return piece.astype(np.float32)
 
-    def _change(self, piece: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _change(self, piece: NDArray[np.float32]) -> NDArray[np.floating]:
         """Play it in a room, overdrive it, filter it with a smooth curve or a low-pass: or not."""
         rng = self.rng
         if rng.random() < 0.35:
-            seconds = rng.uniform(0.05, 0.6)
-            time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-            room = rng.normal(size=len(time)) * 10 ** (-3 * time / seconds)
-            room *= rng.uniform(0.1, 1.0) / np.sqrt(np.sum(room**2))
-            room[0] += 1
-            piece = fftconvolve(piece, room)[: len(piece)]
+            piece = in_a_room(rng, piece)
         if rng.random() < 0.1:
             drive = rng.uniform(1, 8) / (np.abs(piece).max() + 1e-6)
             piece = np.tanh(piece * drive) / drive

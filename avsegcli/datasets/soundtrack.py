@@ -191,11 +191,19 @@ def _changed_tone(
     if rng.random() < settings.narrow_band:
         gain *= 1 / (1 + (hz / rng.uniform(2500, 7000)) ** 12)
     changed = np.fft.irfft(spectrum * gain, len(voice)).astype(np.float32)
-    return _in_a_room(rng, changed) if rng.random() < settings.room else changed
+    return in_a_room(rng, changed) if rng.random() < settings.room else changed
 
 
-def _in_a_room(rng: Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Add the decaying noise that a room of 0.05 to 0.6 s of reverberation answers with."""
+def in_a_room(rng: Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add the decaying noise that a room of 0.05 to 0.6 s of reverberation answers with.
+
+    Args:
+        rng: draws the room.
+        voice: mono at 16 kHz, ``(S,)``.
+
+    Returns:
+        ``(S,)``; what sounds after the end is cut off.
+    """
     length = int(rng.uniform(0.05, 0.6) * SAMPLE_RATE)
     decay = np.float32(10) ** np.linspace(0, -3, length, dtype=np.float32)  # by 60 dB
     answer = rng.standard_normal(length, np.float32) * decay
