@@ -23,8 +23,8 @@ def class_probs(
     A query may follow the sound and take what is merely conspicuous, or follow the picture and
     take what is silent. So four have a say: the decoder, in each query's class probability; the
     tokens, in the classes that the frame's quantized tokens hear; the sound, in those that the
-    audio feature alone hears; and the picture, in how likely the class is at the pixel, compared
-    to the likeliest one or the background. They are multiplied.
+    audio feature alone hears, also a frame earlier and later; and the picture, in how likely the
+    class is at the pixel, compared to the likeliest one or the background. They are multiplied.
 
     Args:
         output: of the network, for B clips of T frames.
@@ -42,9 +42,10 @@ def class_probs(
     scores = output.class_logits.float().sigmoid() ** of_decoder  # (B, T, Q, L)
     if of_tokens and output.token_logits:
         heard = output.token_logits[-1].float().sigmoid().amax(2)  # (B, T or 1, L)
-        scores = scores * heard[:, :, None] ** of_tokens
+        scores = scores * _beside_surest(heard)[:, :, None] ** of_tokens
     if of_sound:
-        scores = scores * output.heard_logits.float().sigmoid()[:, :, None] ** of_sound
+        heard = _smooth(output.heard_logits.float()).sigmoid()
+        scores = scores * _beside_surest(heard)[:, :, None] ** of_sound
     sure = (scores / (2 * class_threshold)).clamp(max=1.0)
     masks = output.mask_logits.float().sigmoid()
     # The largest product over queries, one query at a time: (B, T, L, Q, h, w) would be large.
@@ -54,6 +55,21 @@ def class_probs(
     if of_picture:
         probs = probs * _seen(output.visible_logits, masks.shape[-2:]) ** of_picture
     return torch.cat([1 - probs.amax(2, keepdim=True), probs], dim=2)
+
+
+def _beside_surest(heard: Tensor) -> Tensor:
+    """Lower probabilities ``(B, T, L)`` of classes beside one that is heard more surely.
+
+    What is half as likely as the likeliest class counts ``0.5 ** 0.5`` of itself: an ear that knows
+    what it hears should not let another class pass.
+    """
+    return heard * (heard / heard.amax(2, keepdim=True)) ** 0.5
+
+
+def _smooth(logits: Tensor) -> Tensor:
+    """Average ``(B, T, L)`` with the frames before and after: weights 1/4, 1/2, 1/4."""
+    longer = torch.cat([logits[:, :1], logits, logits[:, -1:]], dim=1)
+    return (longer[:, :-2] + 2 * logits + longer[:, 2:]) / 4
 
 
 def _seen(logits: Tensor, size: torch.Size) -> Tensor:

@@ -24,12 +24,12 @@ from avsegcli.model.qsd import QSD, QSDOutput
 from avsegcli.predictor import Predictor
 
 AGREEMENTS = (
-    (0.6, 0.15, 0.15, 0.3),
-    (0.5, 0.15, 0.3, 0.3),
     (0.6, 0.1, 0.1, 0.3),
-    (0.6, 0.07, 0.07, 0.3),
+    (0.5, 0.1, 0.2, 0.3),
+    (0.5, 0.1, 0.25, 0.3),
+    (0.45, 0.1, 0.25, 0.3),
 )
-THRESHOLDS = (0.1, 0.12, 0.15, 0.17, 0.2, 0.27)
+THRESHOLDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23)
 
 
 class Recorder(torch.nn.Module):

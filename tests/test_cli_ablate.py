@@ -68,6 +68,24 @@ def test_every_row_is_trained_and_scored_beside_the_paper(ablate, tmp_path, caps
     assert not (runs / "row2-seed0" / "best.safetensors").exists()
 
 
+def test_every_row_begins_with_the_encoders_of_a_checkpoint(ablate, tmp_path):
+    assert ablate("--sets", "multi", "--rows", "6", "--set", "optim.seed=1") == 0
+    earlier = tmp_path / "out" / "multi" / "row6-seed0" / "best.safetensors"
+    words = ["--sets", "semantic", "--rows", "1", "--init", str(earlier)]
+    frozen = ["--set", "optim.backbone_lr_factor=0.0", "--set", "optim.audio_lr_factor=0.0"]
+    assert ablate(*words, *frozen, "--set", "optim.warmup_steps=1000000") == 0
+    later = tmp_path / "out" / "semantic" / "row1-seed0" / "best.safetensors"
+    first, second = (load_checkpoint(path).model.state_dict() for path in (earlier, later))
+    gaps = {
+        key: float((first[key] - second[key]).abs().max())
+        for key in second
+        if first[key].is_floating_point() and key.endswith("weight")
+    }
+    encoders = {key for key in gaps if key.split(".")[0] in ablation.ENCODERS}
+    assert max(gaps[key] for key in encoders) < 1e-6
+    assert max(gaps[key] for key in gaps.keys() - encoders) > 1e-2
+
+
 def test_what_is_done_is_not_done_again(ablate, tmp_path, monkeypatch, capsys):
     train = ablation.start_training
     runs = []

@@ -73,13 +73,22 @@ def test_tokens_sound_and_picture_have_a_say_in_the_class():
         return class_probs(output, 0.5, agreement)[0, 0, 1:, 0]
 
     assert torch.allclose(probs((1.0, 0.0, 0.0, 0.0)), torch.tensor(0.4))
-    heard = torch.tensor([[0.4 * 0.1], [0.4 * 0.9]]).expand(2, 2)
+    # The class that is heard less counts less than by itself: by the root of the ratio.
+    heard = torch.tensor([[0.4 * 0.1 * (1 / 9) ** 0.5], [0.4 * 0.9]]).expand(2, 2)
     assert torch.allclose(probs((1.0, 1.0, 0.0, 0.0)), heard)
     assert torch.allclose(probs((0.5, 0.5, 0.0, 0.0)), heard.sqrt())
-    sound = torch.tensor([[0.4 * 0.3], [0.4 * 0.5]]).expand(2, 2)
+    sound = torch.tensor([[0.4 * 0.3 * 0.6**0.5], [0.4 * 0.5]]).expand(2, 2)
     assert torch.allclose(probs((1.0, 0.0, 1.0, 0.0)), sound)
     seen = torch.tensor([[1.0, 1 / 8], [1 / 3, 1 / 8]])  # on the right nothing is likeliest
     assert torch.allclose(probs((1.0, 0.0, 0.0, 1.0)), 0.4 * seen)
+
+
+def test_the_sound_is_smoothed_over_the_frames_beside():
+    output = make_output([[[[1.0]]]] * 4, [[[1.0]]] * 4)._replace(
+        heard_logits=torch.tensor([[[4.0], [0.0], [0.0], [-4.0]]])
+    )
+    probs = class_probs(output, 0.5, (0.0, 0.0, 1.0, 0.0))[0, :, 1, 0, 0]
+    assert torch.allclose(probs, torch.tensor([3.0, 1.0, -1.0, -3.0]).sigmoid())
 
 
 def test_a_model_without_tokens_goes_by_the_others():

@@ -42,6 +42,9 @@ def ablate(
     audio_weights: Annotated[
         Path | None, typer.Option(help="Pretrained weights of the audio encoder.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A checkpoint with whose encoders every row begins.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Train and score the rows of the paper's Table 2 with one budget.
@@ -66,6 +69,7 @@ def ablate(
         clips=clips,
         name=preset,
         audio_weights=audio_weights,
+        init=init,
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )

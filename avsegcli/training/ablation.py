@@ -39,6 +39,15 @@ from avsegcli.whole_file import write_whole
 SEPARATED = 2  # the row that is not trained
 SWITCHES = ("decomposition", "quantization", "recombination", "calibration")
 SETS: tuple[Task, ...] = ("multi", "semantic")
+ENCODERS = (  # what all rows have in common before the sound is decomposed, by name in `QSD`
+    "backbone",
+    "visual_encoder",
+    "audio_encoder",
+    "audio_project",
+    "heard",
+    "visible",
+    "visible_deep",
+)
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the class score; chosen on val clips for each run
 TEST_SEED, VAL_SEED = 1, 2
 DONE = "ablation.json"
@@ -100,6 +109,7 @@ def run_ablation(
     clips: int = 300,
     name: str = "lite",
     audio_weights: Path | None = None,
+    init: Path | None = None,
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> list[Result]:
@@ -117,6 +127,7 @@ def run_ablation(
         clips: test clips of each set; a fifth as many val clips choose the threshold.
         name: what the checkpoints are called.
         audio_weights: where the audio encoder begins.
+        init: a checkpoint of avseg with which the encoders of every row begin.
         device: auto, cpu, cuda or mps.
         report: is told what a person should see.
 
@@ -147,6 +158,8 @@ def run_ablation(
                     run,
                     name=f"{name}, row {row}",
                     audio_weights=audio_weights,
+                    init=init,
+                    init_modules=ENCODERS,
                     resume=(run / STATE).exists(),
                     force=True,
                     device=device,

@@ -1,6 +1,6 @@
 """From a config and a folder to a finished run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from avsegcli.checkpoint import load_checkpoint
@@ -31,6 +31,7 @@ def start_training(
     backbone_weights: Path | None = None,
     audio_weights: Path | None = None,
     init: Path | None = None,
+    init_modules: Collection[str] = (),
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
@@ -50,6 +51,7 @@ def start_training(
         audio_weights: likewise; for VGGish the file of torchvggish; for the small encoder a state
             dict.
         init: a checkpoint of avseg; what fits by name and shape is taken from it.
+        init_modules: of `QSD`, by name; if any, nothing else is taken from `init`.
         resume: go on with the run in `out`.
         force: delete the run in `out`, but nothing else there, and begin anew.
         device: auto, cpu, cuda or mps.
@@ -69,6 +71,8 @@ def start_training(
             trainer.report(f"note: {change}")
     else:
         _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
+        if init is not None:
+            _take(trainer.model, init, init_modules, trainer.report)
         trainer.restart_average()
         if team.is_main:
             remove_run(out)
@@ -95,7 +99,7 @@ def _initialise(
     init: Path | None,
     report: Callable[[str], None],
 ) -> None:
-    """Fill a new model with what is known already."""
+    """Fill the encoders of a new model; `init` may have them later."""
     if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
@@ -110,13 +114,24 @@ def _initialise(
         report(f"audio encoder from {audio_weights.name}")
     elif init is None:
         report("the audio encoder begins from random weights; see --audio-weights")
-    if init is not None:
-        ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
-        fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-        if not fitting:
-            raise WeightsError(f"nothing in {init} fits this model", "choose its preset")
-        model.load_state_dict(ours | fitting)
-        report(f"{len(fitting)} of {len(ours)} tensors from {init}")
+
+
+def _take(
+    model: QSD, init: Path, modules: Collection[str], report: Callable[[str], None]
+) -> None:
+    """Take what fits from a checkpoint."""
+    ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
+    fitting = {
+        key: value
+        for key, value in theirs.items()
+        if key in ours
+        and ours[key].shape == value.shape
+        and (not modules or key.split(".")[0] in modules)
+    }
+    if not fitting:
+        raise WeightsError(f"nothing in {init} fits this model", "choose its preset")
+    model.load_state_dict(ours | fitting)
+    report(f"{len(fitting)} of {len(ours)} tensors from {init}")
 
 
 def _packaged_efficientnet() -> Path | None:
