@@ -40,7 +40,8 @@ TEXT_SHARE = 0.026  # height of a capital letter, of the shorter side of the fra
 TEXT_PIXELS = 9  # ... but at least this
 DRAWN_LARGER = 4  # texts are drawn this much larger and scaled down, for smooth letters
 OUTLINE_SHARE = 1 / 280  # thickness of outlines, of the shorter side of the frame
-OUTLINE_STEP = 4  # of an outline every so many pixels become a point of the line drawn
+OUTLINE_STEP = 4  # of an outline every so many pixels become a point of the line drawn, ...
+OUTLINE_STEP_SHARE = 1 / 90  # ... or this part of the shorter side of the frame, if it is more
 SUBPIXEL_BITS = 4
 LABEL_INERTIA = 0.75  # of a label's place in the last frame
 LABEL_JUMP = 0.15  # of the shorter side; farther than this it does not glide
@@ -165,6 +166,7 @@ class Painter:
         shorter = min(width, height)
         self._capital = max(TEXT_PIXELS, round(TEXT_SHARE * shorter))  # pixels
         self._thickness = max(1, round(OUTLINE_SHARE * shorter))
+        self._step = max(OUTLINE_STEP, round(OUTLINE_STEP_SHARE * shorter))
         self._margin = self._capital & ~1
         self._label = lru_cache(maxsize=256)(self._draw_label)
         self._legend = lru_cache(maxsize=64)(self._draw_legend)
@@ -225,7 +227,7 @@ class Painter:
             cv2.copyTo(filled, mask, window)
 
     def _outline(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
-        lines = [_smooth(outline) for outline in region.outlines]
+        lines = [_smooth(outline, self._step) for outline in region.outlines]
         for index, (plane, table) in enumerate(zip(planes, self._tables, strict=True)):
             step = 1 if index == 0 else 2
             cv2.polylines(
@@ -341,11 +343,11 @@ class Painter:
         )
 
 
-def _smooth(outline: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Thin out and smooth a closed line of pixels, ``(P, 1, 2)``, to fewer points."""
-    if len(outline) < 6 * OUTLINE_STEP:
+def _smooth(outline: NDArray[np.int32], step: int) -> NDArray[np.float32]:
+    """Thin out and smooth a closed line of pixels, ``(P, 1, 2)``, to every `step`-th point."""
+    if len(outline) < 6 * step:
         return outline.astype(np.float32)
-    points = outline[::OUTLINE_STEP].astype(np.float32)
+    points = outline[::step].astype(np.float32)
     around = np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0)
     return np.asarray((around + 2 * points) / 4, np.float32)
 
