@@ -30,8 +30,8 @@ Progress = Callable[[int, int | None], None]
 class Known(NamedTuple):
     """Weights that can be had.
 
-    Where `sha256` is None, the file is checked against the sha256 that the Hub states for it, and
-    where `revision` is a branch, that is whatever the branch holds: no fixed commit is known to us.
+    Where `sha256` is None, the file is checked against the sha256 that the Hub states for it at
+    the commit `revision`.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Known(NamedTuple):
     licence: str
     source: str  # repository on the Hugging Face Hub, URL, or "" for what the package carries
     files: tuple[str, ...]  # the first of them that the source has
-    revision: str = "main"  # of a repository
+    revision: str = ""  # commit of a repository
     sha256: str | None = None
 
     @property
@@ -78,6 +78,7 @@ KNOWN = {
             "Apache-2.0",
             "microsoft/swin-tiny-patch4-window7-224",
             _HUB_FILES,
+            revision="d00d478bfaf1f417d34a1186673ad4b4be264c51",
         ),
         Known(
             "pvt-v2-b5",
@@ -86,6 +87,7 @@ KNOWN = {
             "Apache-2.0",
             "OpenGVLab/pvt_v2_b5",
             _HUB_FILES,
+            revision="ab50a82ce9a9a5751a6cac9c610f605de4092d3b",
         ),
         Known(
             "vggish",

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import struct
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_a_backbone_is_downloaded_from_the_pinned_revision_once(hub, home, capsy
     assert origin["sha256"] == hashlib.sha256(CONTENT).hexdigest()
     assert main(["download", "resnet50", "--force"]) == 0
     assert len(hub.ranges) == 2
+
+
+def test_whatever_comes_from_the_hub_is_of_a_fixed_commit():
+    known = [known for known in weights.KNOWN.values() if known.from_hub]
+    assert {item.name for item in known} == {"resnet50", "swin-tiny", "pvt-v2-b5"}
+    assert all(re.fullmatch("[0-9a-f]{40}", item.revision) for item in known)
+
+
+@pytest.mark.parametrize("name", ["swin-tiny", "pvt-v2-b5"])
+def test_other_backbones_are_asked_for_at_their_commits(hub, home, name):
+    known = weights.KNOWN[name]
+    hub.files = {f"/{known.source}/resolve/{known.revision}/model.safetensors": CONTENT}
+    assert weights.download(name).read_bytes() == CONTENT
 
 
 def test_an_older_repository_without_safetensors_gives_its_bin(hub, home):
