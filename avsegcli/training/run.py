@@ -116,9 +116,7 @@ def _initialise(
         report("the audio encoder begins from random weights; see --audio-weights")
 
 
-def _take(
-    model: QSD, init: Path, modules: Collection[str], report: Callable[[str], None]
-) -> None:
+def _take(model: QSD, init: Path, modules: Collection[str], report: Callable[[str], None]) -> None:
     """Take what fits from a checkpoint."""
     ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
     fitting = {
