@@ -20,7 +20,7 @@ from avsegcli.media.overlay import class_colour
 from avsegcli.segmenter import Segmenter
 
 ON = ((0.5, 2.0),)
-BT2020, PQ = 9, 16  # FFmpeg's numbers of the colours and the transfer curve of HDR10
+BT2020, PQ, HLG = 9, 16, 18  # FFmpeg's numbers of the colours and the transfer curves of HDR
 
 
 @pytest.fixture(scope="module")
@@ -223,15 +223,16 @@ def test_newer_codecs_are_written_whole(clip, segmenter, tmp_path, codec, preset
             assert np.abs(luma(ours)[corner] - luma(theirs)[corner]).mean() < 4
 
 
-def test_an_hdr_video_keeps_its_tags_and_its_look(segmenter, tmp_path):
+@pytest.mark.parametrize("curve", [PQ, HLG])
+def test_an_hdr_video_keeps_its_tags_and_its_look(segmenter, tmp_path, curve):
     """Ten bits become eight, but a player shows the same light: nothing is mapped in between."""
-    source = write_hdr_video(tmp_path / "hdr.mp4")
+    source = write_hdr_video(tmp_path / "hdr.mp4", curve)
     segmenter.segment_file(source, tmp_path / "out.mp4", legend=False)
     with av.open(str(source)) as hdr, av.open(str(tmp_path / "out.mp4")) as written:
         theirs, ours = next(hdr.decode(video=0)), next(written.decode(video=0))
         assert (int(ours.colorspace), ours.format.name) == (BT2020, "yuv420p")
         context = written.streams.video[0].codec_context
-        assert (int(context.color_trc), int(context.color_primaries)) == (PQ, BT2020)
+        assert (int(context.color_trc), int(context.color_primaries)) == (curve, BT2020)
         assert np.abs(luma(ours)[:16] - luma(theirs)[:16] / 4).mean() < 3
 
 
@@ -242,13 +243,13 @@ def luma(frame) -> np.ndarray:
     return rows[:, : plane.width].astype(float)
 
 
-def write_hdr_video(path: Path) -> Path:
-    """Half a second of a steady ramp with a tone, ten bits, BT.2020, PQ (SMPTE 2084)."""
+def write_hdr_video(path: Path, curve: int) -> Path:
+    """Half a second of a steady ramp with a tone, ten bits, BT.2020."""
     with av.open(str(path), "w") as output:
         video = output.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 160, 96, "yuv420p10le"
         context = video.codec_context
-        context.color_trc, context.color_primaries, context.colorspace = PQ, BT2020, BT2020
+        context.color_trc, context.color_primaries, context.colorspace = curve, BT2020, BT2020
         sound = output.add_stream("aac", rate=16000, layout="mono")
         for _ in range(5):
             frame = av.VideoFrame(160, 96, "yuv420p10le")
