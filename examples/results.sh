@@ -66,35 +66,9 @@ avseg panel "${inputs[@]}" -o "$work/panel" > /dev/null
 mv "$work/panel/panel.png" "$figures/panel.png"
 printf '\n```sh\navseg panel -o figures\n```\n\n![panel](results/panel.png)\n' >> "$work/results.md"
 
-say '## Ablation' 'The paper’s Table 2, with one budget for every row.'
-if [ -e "$figures/ablation-toy.md" ]; then # by hand, from what examples/ablate_toy.sh printed
-    say "$(cat "$figures/ablation-toy.md")"
+if [ -e "$figures/ablation.md" ]; then # by hand: hours of training on a parts folder
+    printf '\n' >> "$work/results.md"
+    cat "$figures/ablation.md" >> "$work/results.md"
 fi
-cat >> "$work/results.md" <<'MARKDOWN'
-
-On real pictures and sounds it needs a parts folder and a larger machine, and no result of ours stands
-here yet; the packaged weights are of row 6 only. The rows, two seeds of each:
-
-```sh
-avseg ablate --data PARTS -o ablation --seeds 2
-```
-
-The noise curves and the panel of the whole method beside row 3 and row 1:
-
-```sh
-run=ablation/semantic
-avseg noise-test --weights $run/row6-seed0/best.safetensors $run/row3-seed0/best.safetensors \
-    $run/row1-seed0/best.safetensors --snr -5 0 5 10 20 inf --seeds 3 -o figures
-avseg panel --weights $run/row6-seed0/best.safetensors $run/row1-seed0/best.safetensors -o figures
-```
-
-One size at a time: codewords K, tokens N, frames T of a training clip.
-
-```sh
-for size in model.codebook_size={32,64,256} model.num_tokens={2,8} data.num_frames={1,5}; do
-    avseg ablate --data PARTS -o ablation-$size --rows 6 --sets semantic --set $size
-done
-```
-MARKDOWN
 mv "$work/results.md" "$docs/results.md"
 echo "$docs/results.md"
