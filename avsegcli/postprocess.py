@@ -63,7 +63,8 @@ def _beside_surest(heard: Tensor) -> Tensor:
     What is half as likely as the likeliest class counts ``0.5 ** 0.5`` of itself: an ear that knows
     what it hears should not let another class pass.
     """
-    return heard * (heard / heard.amax(2, keepdim=True)) ** 0.5
+    surest = heard.amax(2, keepdim=True).clamp(min=1e-6)
+    return heard * (heard / surest) ** 0.5
 
 
 def _smooth(logits: Tensor) -> Tensor:

@@ -83,6 +83,13 @@ def test_tokens_sound_and_picture_have_a_say_in_the_class():
     assert torch.allclose(probs((1.0, 0.0, 0.0, 1.0)), 0.4 * seen)
 
 
+def test_a_sound_in_which_nothing_can_be_heard_paints_nothing():
+    output = make_output([[[[1.0]]]], [[[1.0]]])._replace(
+        heard_logits=torch.full((1, 1, 1), -200.0)  # a probability that is rounded to 0
+    )
+    assert class_probs(output, 0.5, (1.0, 0.0, 1.0, 0.0))[0, 0, :, 0, 0].tolist() == [1.0, 0.0]
+
+
 def test_the_sound_is_smoothed_over_the_frames_beside():
     output = make_output([[[[1.0]]]] * 4, [[[1.0]]] * 4)._replace(
         heard_logits=torch.tensor([[[4.0], [0.0], [0.0], [-4.0]]])
