@@ -1,11 +1,13 @@
-"""Time one training step of a preset on this machine's CPU: forward, losses, backward, AdamW.
+"""Time one training step of a preset: forward, losses, backward, AdamW.
 
-One clip of 5 frames at 224 x 224 with its 5 log-mel examples and two sounding objects of 70
-classes, random weights. Two times are told: the median of the wall clock, and the median CPU time
-divided by the number of threads, which is what the wall clock would say if nothing else ran and
-threads never waited. The peak is that of the process, torch included.
+Clips of 5 frames at 224 x 224 with their 5 log-mel examples and two sounding objects of 70
+classes each, random weights. On a CPU two times are told: the median of the wall clock, and the
+median CPU time divided by the number of threads, which is what the wall clock would say if nothing
+else ran and threads never waited; the peak is that of the process, torch included. On a GPU the
+peak is that of what PyTorch took of its memory.
 
     python benchmarks/train_step.py r50 --threads 2
+    python benchmarks/train_step.py r50 --device cuda --clips 8
 """
 
 import argparse
@@ -23,7 +25,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch
 
 from avsegcli.config import PRESETS, load_config
-from avsegcli.datasets.batch import Batch, Target
+from avsegcli.datasets.batch import Batch, Objects
 from avsegcli.training.team import Team
 from avsegcli.training.trainer import Trainer
 
@@ -42,62 +44,79 @@ class NoClips:
         return 0
 
 
-def make_batch(seed: int) -> Batch:
-    torch.manual_seed(seed)
+def make_batch(clips: int) -> Batch:
+    torch.manual_seed(0)
+    objects = NUM_OBJECTS * clips
     masks = torch.zeros(NUM_OBJECTS, NUM_FRAMES, CELLS, CELLS)
     masks[0, :, 10:30, 5:25] = 1
     masks[1, :, 20:50, 30:50] = 1
     x, y = torch.tensor([15.0, 40.0]) / CELLS, torch.tensor([20.0, 35.0]) / CELLS
     box = torch.stack([x, y, torch.full((2,), 20 / CELLS), torch.tensor([20.0, 30.0]) / CELLS], 1)
-    target = Target(
-        labels=torch.tensor([3, 40]),
-        masks=masks,
-        boxes=box[:, None].expand(-1, NUM_FRAMES, -1),
-        active=torch.ones(NUM_OBJECTS, NUM_FRAMES, dtype=torch.bool),
-        known=torch.ones(NUM_FRAMES, CELLS, CELLS),
-        annotated=torch.ones(NUM_FRAMES, dtype=torch.bool),
-    )
     return Batch(
-        frames=torch.randn(1, NUM_FRAMES, 3, SIZE, SIZE),
-        log_mel=torch.randn(1, NUM_FRAMES, 1, 96, 64),
+        frames=torch.randn(clips, NUM_FRAMES, 3, SIZE, SIZE),
+        log_mel=torch.randn(clips, NUM_FRAMES, 1, 96, 64),
         valid=None,
-        targets=[target],
-        heard=torch.full((1, NUM_FRAMES, NUM_CLASSES), -1.0),
-        visible=torch.full((1, NUM_FRAMES, CELLS, CELLS), 255, dtype=torch.uint8),
+        objects=Objects(
+            clip=torch.arange(clips).repeat_interleave(NUM_OBJECTS),
+            labels=torch.tensor([3, 40]).repeat(clips),
+            active=torch.ones(objects, NUM_FRAMES, dtype=torch.bool),
+            masks=masks.repeat(clips, 1, 1, 1),
+            boxes=box[:, None].repeat(clips, NUM_FRAMES, 1),
+        ),
+        known=torch.ones(clips, NUM_FRAMES, CELLS, CELLS),
+        annotated=torch.ones(clips, NUM_FRAMES, dtype=torch.bool),
+        heard=torch.full((clips, NUM_FRAMES, NUM_CLASSES), -1.0),
+        visible=torch.full((clips, NUM_FRAMES, CELLS, CELLS), 255, dtype=torch.uint8),
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time one training step on the CPU.")
+    parser = argparse.ArgumentParser(description="Time one training step.")
     parser.add_argument("preset", nargs="?", default="r50", help=", ".join(PRESETS))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; default cpu")
+    parser.add_argument("--clips", type=int, default=1, help="in a step; default 1")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--repeats", type=int, default=5, help="steps timed; default 5")
     parser.add_argument("--set", action="append", default=[], help="a setting, as of avseg train")
     parser.add_argument("--profile", action="store_true", help="say what takes the time")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
     config = load_config(arguments.preset, overrides=arguments.set, dataset="avss")
-    trainer = Trainer(config, Path(), NoClips(), NoClips(), team=Team(torch.device("cpu")))
+    trainer = Trainer(config, Path(), NoClips(), NoClips(), team=Team(device))
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
-    batch = make_batch(0)
-    trainer.step([batch])  # the first step lays out weights, gradients and moments
+    batch = make_batch(arguments.clips)
+
+    def step() -> None:
+        trainer.step([batch])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    step()  # the first step lays out weights, gradients and moments
     wall, cpu = [], []
     for _ in range(arguments.repeats):
         wall_start, cpu_start = time.perf_counter(), time.process_time()
-        trainer.step([batch])
+        step()
         wall.append(time.perf_counter() - wall_start)
         cpu.append((time.process_time() - cpu_start) / arguments.threads)
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-    print(f"{arguments.preset}: {parameters:.0f} M parameters, {arguments.threads} threads")
-    print(
-        f"a step: wall {statistics.median(wall):.2f} s (fastest {min(wall):.2f}), "
-        f"CPU / threads {statistics.median(cpu):.2f} s, peak {peak:.2f} GiB"
-    )
+    times = f"a step: wall {statistics.median(wall):.3f} s (fastest {min(wall):.3f})"
+    print(f"{arguments.preset}: {parameters:.0f} M parameters, {arguments.clips} clips a step")
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        print(f"{times}, peak {peak:.2f} GiB of {torch.cuda.get_device_name()}")
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+        each = f"CPU / {arguments.threads} threads {statistics.median(cpu):.3f} s"
+        print(f"{times}, {each}, peak {peak:.2f} GiB")
     if arguments.profile:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            trainer.step([batch])
-        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=25))
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        if device.type == "cuda":
+            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        with torch.profiler.profile(activities=kinds) as profile:
+            step()
+        by = f"self_{device.type}_time_total"
+        print(profile.key_averages().table(sort_by=by, row_limit=25))
 
 
 if __name__ == "__main__":

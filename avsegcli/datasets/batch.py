@@ -35,6 +35,20 @@ class Sample(NamedTuple):
     visible: Tensor  # uint8 (T, h, w), class index of what is seen at stride 4; 255 unknown
 
 
+class Objects(NamedTuple):
+    """What sounds in a batch: the O objects of its clips, one clip after the other.
+
+    What says which and when (`clip`, `labels`, `active`) stays on the host, where the matcher
+    reads it; masks and boxes go where the network is.
+    """
+
+    clip: Tensor  # (O,), int64, place in the batch
+    labels: Tensor  # (O,), int64 in [0, L)
+    active: Tensor  # bool (O, T)
+    masks: Tensor  # (O, T, h, w)
+    boxes: Tensor  # (O, T, 4)
+
+
 class Batch(NamedTuple):
     """B clips of T frames.
 
@@ -45,21 +59,31 @@ class Batch(NamedTuple):
     frames: Tensor  # (B, T, 3, H, W)
     log_mel: Tensor  # (B, T, 1, 96, 64)
     valid: Tensor | None  # bool (B, H, W)
-    targets: list[Target]
+    objects: Objects
+    known: Tensor  # (B, T, h, w)
+    annotated: Tensor  # bool (B, T)
     heard: Tensor  # (B, T, L)
     visible: Tensor  # uint8 (B, T, h, w)
     present: Tensor | None = None  # bool (B, T), False: fills a shorter clip
 
     def to(self, device: torch.device) -> "Batch":
-        """Move everything to a device."""
+        """Move everything to a device but for what `Objects` keeps on the host."""
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+
         return Batch(
-            self.frames.to(device, non_blocking=True),
-            self.log_mel.to(device, non_blocking=True),
-            None if self.valid is None else self.valid.to(device, non_blocking=True),
-            [Target(*(x.to(device, non_blocking=True) for x in t)) for t in self.targets],
-            self.heard.to(device, non_blocking=True),
-            self.visible.to(device, non_blocking=True),
-            None if self.present is None else self.present.to(device, non_blocking=True),
+            frames=move(self.frames),
+            log_mel=move(self.log_mel),
+            valid=None if self.valid is None else move(self.valid),
+            objects=self.objects._replace(
+                masks=move(self.objects.masks), boxes=move(self.objects.boxes)
+            ),
+            known=move(self.known),
+            annotated=move(self.annotated),
+            heard=move(self.heard),
+            visible=move(self.visible),
+            present=None if self.present is None else move(self.present),
         )
 
 
@@ -108,21 +132,28 @@ def collate(samples: list[Sample]) -> Batch:
         missing = (width // scale - x.shape[-1], height // scale - x.shape[-2])
         return torch.nn.functional.pad(x, (0, missing[0], 0, missing[1]), value=value)
 
-    targets = [
-        s.target._replace(
-            masks=pad(s.target.masks, CELL, 0.0),
-            known=pad(s.target.known, CELL, 0.0),
-            boxes=s.target.boxes
-            * torch.tensor([s.frames.shape[-1] / width, s.frames.shape[-2] / height] * 2),
-        )
-        for s in samples
-    ]
+    targets = [s.target for s in samples]
+    edges = torch.tensor(
+        [[s.frames.shape[-1] / width, s.frames.shape[-2] / height] for s in samples]
+    )
+    clip = torch.arange(len(samples)).repeat_interleave(
+        torch.tensor([len(target.labels) for target in targets])
+    )
+    objects = Objects(
+        clip=clip,
+        labels=torch.cat([target.labels for target in targets]),
+        active=torch.cat([target.active for target in targets]),
+        masks=torch.cat([pad(target.masks, CELL, 0.0) for target in targets]),
+        boxes=torch.cat([target.boxes for target in targets]) * edges[clip].tile(2)[:, None],
+    )
     valid = torch.stack([pad(s.valid, 1, 0) for s in samples])
     return Batch(
         frames=torch.stack([pad(s.frames, 1, 0.0) for s in samples]),
         log_mel=torch.stack([s.log_mel for s in samples]),
         valid=None if bool(valid.all()) else valid,
-        targets=targets,
+        objects=objects,
+        known=torch.stack([pad(target.known, CELL, 0.0) for target in targets]),
+        annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.stack([s.heard for s in samples]),
         visible=torch.stack([pad(s.visible, CELL, IGNORE) for s in samples]),
         present=None if bool(present.all()) else present,

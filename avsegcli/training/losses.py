@@ -10,12 +10,12 @@ from avsegcli.datasets.clip import IGNORE
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.model.qsd import QSDOutput
 from avsegcli.training.distances import box_distances, focal, mask_distances
-from avsegcli.training.matcher import Match, match
+from avsegcli.training.matcher import NO_QUERY, match
 from avsegcli.training.team import mean_over_team
 
 
 def segmentation_losses(
-    predictions: Predictions, batch: Batch, found: Match, weights: LossConfig
+    predictions: Predictions, batch: Batch, queries: Tensor, weights: LossConfig
 ) -> dict[str, Tensor]:
     """Compute the terms of Eq. 10 for one decoder layer.
 
@@ -25,47 +25,33 @@ def segmentation_losses(
     Args:
         predictions: leading axes ``(B, T)``.
         batch: the truth.
-        found: the assignment of these predictions.
+        queries: which one each object has, as `match` says of these predictions.
         weights: of the terms.
 
     Returns:
         Weighted terms, each a mean over the (object, frame) pairs of the batch; of several
         processes, over those that each of them has on average.
     """
-    annotated = torch.stack([t.annotated for t in batch.targets])  # (B, T)
+    objects = batch.objects
+    o, t = (objects.active & (queries != NO_QUERY)[:, None]).nonzero(as_tuple=True)  # P pairs
+    places = torch.stack([o, t, objects.clip[o], queries[o], objects.labels[o]])
+    o, t, b, q, label = places.to(predictions.boxes.device)
     class_logits = predictions.class_logits.float()
     class_target = torch.zeros_like(class_logits)
-    zero = class_logits.sum() * 0
-    rows: list[tuple[Tensor, ...]] = []  # (logits, masks, known, boxes, target boxes)
-    for b, q, m in zip(*(x.tolist() for x in found), strict=True):
-        target = batch.targets[b]
-        t = target.active[m].nonzero()[:, 0]
-        class_target[b, t, q, target.labels[m]] = 1.0
-        rows.append(
-            (
-                predictions.mask_logits[b, t, q].float(),
-                target.masks[m, t],
-                target.known[t],
-                predictions.boxes[b, t, q].float(),
-                target.boxes[m, t],
-            )
-        )
+    class_target[b, t, q, label] = 1.0
     count = mean_over_team(class_target.sum()).clamp(min=1.0)
-    loss_classes = (focal(class_logits, class_target).sum((2, 3)) * annotated).sum() / count
-    terms = {"loss_classes": weights.classes * loss_classes}
-    if rows:
-        logits, masks, known, boxes, target_boxes = (
-            torch.cat(column) for column in zip(*rows, strict=True)
-        )
-        entropy, dice = mask_distances(logits, masks, known)
-        l1, giou = box_distances(boxes, target_boxes)
-        values = (entropy.sum(), dice.sum(), l1.sum(), giou.sum())
-    else:
-        values = (zero, zero, zero, zero)
-    names = ("mask", "dice", "box", "giou")
-    for name, value in zip(names, values, strict=True):
-        terms[f"loss_{name}"] = getattr(weights, name) * value / count
-    return terms
+    loss_classes = focal(class_logits, class_target).sum((2, 3)) * batch.annotated
+    entropy, dice = mask_distances(
+        predictions.mask_logits[b, t, q].float(), objects.masks[o, t], batch.known[b, t]
+    )
+    l1, giou = box_distances(predictions.boxes[b, t, q].float(), objects.boxes[o, t])
+    return {
+        "loss_classes": weights.classes * loss_classes.sum() / count,
+        "loss_mask": weights.mask * entropy.sum() / count,
+        "loss_dice": weights.dice * dice.sum() / count,
+        "loss_box": weights.box * l1.sum() / count,
+        "loss_giou": weights.giou * giou.sum() / count,
+    }
 
 
 def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
@@ -127,12 +113,16 @@ def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str
     """
     final = Predictions(output.mask_logits, output.class_logits, output.boxes)
     clips = output.boxes.shape[:2]
-    terms = segmentation_losses(final, batch, match(final, batch.targets, weights), weights)
+
+    def segmentation(predictions: Predictions) -> dict[str, Tensor]:
+        queries = match(predictions, batch.objects, batch.known, weights)
+        return segmentation_losses(predictions, batch, queries, weights)
+
+    terms = segmentation(final)
     if weights.auxiliary:
         for number, layer in enumerate(output.auxiliary):
             earlier = Predictions(*(x.unflatten(0, clips) for x in layer))
-            found = match(earlier, batch.targets, weights)
-            for name, value in segmentation_losses(earlier, batch, found, weights).items():
+            for name, value in segmentation(earlier).items():
                 terms[f"{name}_{number}"] = value
     terms["loss_quantization"] = weights.quantization * output.loss_commit
     if weights.heard:

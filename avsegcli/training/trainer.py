@@ -376,7 +376,7 @@ class _Watch:
             if batch is None:
                 return
             self.waited += time.perf_counter() - asked
-            self.clips += len(batch.targets)
+            self.clips += len(batch.frames)
             yield batch
 
     def read(self) -> tuple[float, float]:

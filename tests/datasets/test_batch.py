@@ -55,10 +55,11 @@ def test_a_batch_pads_smaller_frames_and_says_so():
     batch = collate([wide, square])
     assert batch.frames.shape == (2, 2, 3, 64, 64)
     assert batch.valid.sum((1, 2)).tolist() == [32 * 64, 64 * 64]
-    assert batch.targets[0].masks.shape == batch.targets[1].masks.shape == (1, 2, 16, 16)
+    assert batch.objects.masks.shape == (2, 2, 16, 16)
+    assert batch.objects.clip.tolist() == [0, 1]
     # The box is a part of the padded frame: half as high in it as in its own.
-    assert torch.allclose(batch.targets[0].boxes[0, 0], torch.tensor([0.25, 0.125, 0.5, 0.25]))
-    assert batch.targets[0].known[:, 8:].eq(0).all()
+    assert torch.allclose(batch.objects.boxes[0, 0], torch.tensor([0.25, 0.125, 0.5, 0.25]))
+    assert batch.known[0, :, 8:].eq(0).all()
     assert batch.visible[0, :, 8:].eq(IGNORE).all()
 
 
@@ -76,11 +77,10 @@ def test_clips_of_different_length_make_one_batch_that_says_so():
     assert batch.present.tolist() == [[True, True, False, False], [True] * 4]
     assert batch.frames.shape == (2, 4, 3, 64, 64)
     assert batch.log_mel.shape == (2, 4, 1, 96, 64)
-    target = batch.targets[0]
-    assert target.annotated.tolist() == [True, True, False, False]
-    assert target.active.tolist() == [[True, False, False, False]]
-    assert target.masks.shape == (1, 4, 16, 16)
-    assert target.known[2:].eq(0).all()
+    assert batch.annotated[0].tolist() == [True, True, False, False]
+    assert batch.objects.active[0].tolist() == [True, False, False, False]
+    assert batch.objects.masks.shape == (2, 4, 16, 16)
+    assert batch.known[0, 2:].eq(0).all()
     assert batch.heard[0, 2:].eq(-1).all()
     assert batch.visible[0, 2:].eq(IGNORE).all()
     assert torch.equal(batch.frames[0, 2], short.frames[1])

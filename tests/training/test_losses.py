@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from avsegcli.config import LossConfig
-from avsegcli.datasets.batch import Batch, Target
+from avsegcli.datasets.batch import Batch, Objects, Target
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.training.losses import heard_loss, segmentation_losses, visible_loss
-from avsegcli.training.matcher import match
+from avsegcli.training.matcher import NO_QUERY, match
 
 T, Q, L, SIZE = 2, 3, 4, 8
 
@@ -34,7 +34,17 @@ def make_batch(*targets):
         frames=torch.zeros(len(targets), T, 3, 32, 32),
         log_mel=torch.zeros(len(targets), T, 1, 96, 64),
         valid=None,
-        targets=list(targets),
+        objects=Objects(
+            clip=torch.tensor(
+                [b for b, target in enumerate(targets) for _ in target.labels]
+            ).long(),
+            labels=torch.cat([target.labels for target in targets]),
+            active=torch.cat([target.active for target in targets]),
+            masks=torch.cat([target.masks for target in targets]),
+            boxes=torch.cat([target.boxes for target in targets]),
+        ),
+        known=torch.stack([target.known for target in targets]),
+        annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.zeros(len(targets), T, L),
         visible=torch.zeros(len(targets), T, SIZE, SIZE, dtype=torch.uint8),
     )
@@ -52,22 +62,38 @@ def perfect(target, queries):
     return Predictions(masks, classes, boxes)
 
 
+def matched(predictions, batch):
+    return match(predictions, batch.objects, batch.known, LossConfig())
+
+
+def terms(predictions, batch):
+    return segmentation_losses(predictions, batch, matched(predictions, batch), LossConfig())
+
+
 def total(predictions, batch):
-    found = match(predictions, batch.targets, LossConfig())
-    return sum(segmentation_losses(predictions, batch, found, LossConfig()).values()).item()
+    return sum(terms(predictions, batch).values()).item()
 
 
 def test_each_object_gets_the_query_that_explains_it():
     target = make_target([2, 0], [[1, 1], [1, 0]])
-    found = match(perfect(target, [2, 1]), [target], LossConfig())
-    pairs = sorted(zip(found.query.tolist(), found.object.tolist(), strict=True))
-    assert pairs == [(1, 1), (2, 0)]
+    assert matched(perfect(target, [2, 1]), make_batch(target)).tolist() == [2, 1]
+
+
+def test_the_clips_of_a_batch_are_matched_each_by_itself():
+    first, second = make_target([2, 0], [[1, 1], [1, 0]]), make_target([3], [[0, 1]])
+    said = [perfect(first, [2, 1]), perfect(make_target([], []), []), perfect(second, [1])]
+    together = Predictions(*(torch.cat(parts) for parts in zip(*said, strict=True)))
+    batch = make_batch(first, make_target([], []), second)
+    assert matched(together, batch).tolist() == [2, 1, 1]
+    assert total(together, batch) == pytest.approx(0.0, abs=1e-4)
+    together.mask_logits[2] *= -1  # of the third clip
+    assert terms(together, batch)["loss_mask"].item() > 1.0
 
 
 def test_more_objects_than_queries_leave_some_without_one():
     target = make_target([0, 1, 2, 3], [[1, 1]] * 4)
-    found = match(perfect(make_target([0], [[1, 1]]), [0]), [target], LossConfig())
-    assert sorted(found.query.tolist()) == [0, 1, 2]
+    queries = matched(perfect(make_target([0], [[1, 1]]), [0]), make_batch(target)).tolist()
+    assert sorted(queries) == [NO_QUERY, 0, 1, 2]
 
 
 def test_the_truth_costs_nothing_and_any_mistake_costs():
@@ -107,9 +133,7 @@ def test_a_batch_without_any_object_still_has_gradients():
     said = Predictions(
         *(x.clone().requires_grad_() for x in perfect(make_target([0], [[1, 1]]), [0]))
     )
-    found = match(said, [target], LossConfig())
-    loss = sum(segmentation_losses(said, make_batch(target), found, LossConfig()).values())
-    loss.backward()
+    sum(terms(said, make_batch(target)).values()).backward()
     assert said.class_logits.grad.abs().sum() > 0
 
 
