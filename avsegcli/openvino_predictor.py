@@ -1,12 +1,17 @@
 """The network in OpenVINO, which takes longer to start than ONNX Runtime."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from avsegcli.graph_predictor import GraphPredictor
+
+# With this module it would report every import over the network, without asking.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
 
 
 class OpenVinoPredictor(GraphPredictor):
