@@ -122,3 +122,9 @@ def test_what_is_no_parts_folder_is_refused_before_anything_is_trained(ablate, t
         == f"avseg: {tmp_path / 'none'}: no such parts folder"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_checkpoint_is_refused_before_anything_is_trained(ablate, tmp_path, capsys):
+    assert ablate("--init", str(tmp_path / "none.safetensors")) == 1
+    assert "none.safetensors" in capsys.readouterr().err.splitlines()[0]
+    assert not (tmp_path / "out").exists()

@@ -134,6 +134,7 @@ def run_ablation(
     Raises:
         ConfigError: if a row is unknown, or row 2 is asked for without row 1.
         DataError: if the folder is no parts folder, or has no parts of a split.
+        WeightsError: if `init` is no checkpoint.
         AvsegError: what training raises.
     """
     unknown = sorted(set(rows) - set(ROWS))
@@ -141,8 +142,11 @@ def run_ablation(
         raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(map(str, ROWS))}")
     if SEPARATED in rows and 1 not in rows:
         raise ConfigError("row 2 asks the model of row 1", "add row 1")
+    # What is wrong shows before hours of training, not after.
     for split in SPLITS:
-        Parts(parts, split)  # what is wrong shows before hours of training, not after
+        Parts(parts, split)
+    if init is not None:
+        load_checkpoint(init)
     results = []
     for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in sorted(rows)):
         run = out / task / f"row{row}-seed{seed}"
