@@ -72,6 +72,8 @@ class DataConfig:
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
     task: str = "semantic"  # of composed clips: single, multi, semantic
+    scene: float = 0.40  # share of composed clips that are a whole photo, where mostly one sounds
+    num_sounding: tuple[float, ...] = (0.60, 0.30, 0.10)  # of the rest: 1, 2, 3 seen and heard
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,10 @@ def _find_senseless(config: Config) -> list[str]:
             problems.append(f"'model.{key}' should have {length} values")
     if data.workers < -1:
         problems.append("'data.workers' should be at least 0, or -1")
+    if not 0 <= data.scene <= 1:
+        problems.append("'data.scene' should be between 0 and 1")
+    if not sum(data.num_sounding) > 0 or min(data.num_sounding) < 0:
+        problems.append("'data.num_sounding' should be shares, not all of them 0")
     if not optim.lr > 0:
         problems.append("'optim.lr' should be above 0")
     for key, value, known in (

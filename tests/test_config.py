@@ -45,6 +45,8 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("optim.accumulate=0", "'optim.accumulate' should be at least 1"),
         ("data.workers=-2", "'data.workers' should be at least 0, or -1"),
         ("optim.lr=-1.0", "'optim.lr' should be above 0"),
+        ("data.scene=1.5", "'data.scene' should be between 0 and 1"),
+        ("data.num_sounding=[0, 0]", "'data.num_sounding' should be shares, not all of them 0"),
         ("optim.precision=fp8", "'optim.precision' should be one of auto, fp32, bf16, not 'fp8'"),
         ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
         ("optim.milestones=3", "'optim.milestones' should be a list of numbers, not 3"),

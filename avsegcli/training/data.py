@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, get_args
 
@@ -30,7 +31,6 @@ FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
 FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
 # Harder than what is scored: more that is seen and silent, or heard and not seen; players.
 TRAINING_SETTINGS = CompositionSettings(
-    scene=0.40,
     num_silent=(0.25, 0.42, 0.33),
     silent_thing=0.30,
     off_screen_clip=0.20,
@@ -98,6 +98,7 @@ class ComposedData:
         self.notes: list[str] = []
         self.parts, self.config, self.seed, self.share = parts, config, seed, share
         self.batches_per_epoch = _count_batches(config.clips_per_epoch, config, share)
+        settings = replace(TRAINING_SETTINGS, scene=config.scene, num_sounding=config.num_sounding)
         self.shapes = [
             ComposedDataset(
                 Composer(
@@ -105,7 +106,7 @@ class ComposedData:
                     task=_task(config),
                     num_frames=config.num_frames,
                     size=(round(height * config.size), round(width * config.size)),
-                    settings=TRAINING_SETTINGS,
+                    settings=settings,
                 ),
                 seed,
                 2**62,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,16 @@ def test_composed_batches_have_one_shape_and_are_new_in_each_epoch(parts):
     for batch in epochs[0]:
         if batch.valid is not None:  # padded to multiples of 32, but all in the same way
             assert (batch.valid == batch.valid[:1]).all()
+
+
+def test_more_clips_in_which_several_things_sound_can_be_asked_for(parts):
+    heard = {}
+    for share in (0.0, 1.0):
+        config = replace(CONFIG, clips_per_epoch=60, scene=0.0, num_sounding=(1 - share, share))
+        batches = ComposedData(parts, config, seed=0).batches(0)
+        heard[share] = torch.cat([batch.heard.amax(1).sum(1) for batch in batches])
+    assert (heard[0.0] >= 2).float().mean() < 0.2  # but for what is heard from off screen
+    assert (heard[1.0] >= 2).float().mean() > 0.6
 
 
 def test_workers_compose_the_same_clips(parts):
