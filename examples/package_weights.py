@@ -10,7 +10,6 @@ asked once; the choices differ in what is made of its answers.
 
 import argparse
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from avsegcli.checkpoint import load_checkpoint, save_checkpoint
 from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.parts import Parts
 from avsegcli.evaluation.evaluator import Scores, evaluate
-from avsegcli.model.qsd import QSD, QSDOutput
+from avsegcli.evaluation.recorder import Recorder
 from avsegcli.predictor import Predictor
 
 AGREEMENTS = (
@@ -30,22 +29,6 @@ AGREEMENTS = (
     (0.45, 0.1, 0.25, 0.3),
 )
 THRESHOLDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23)
-
-
-class Recorder(torch.nn.Module):
-    """Asks a network, keeps its answers, and gives them again in the same order."""
-
-    def __init__(self, network: QSD) -> None:
-        super().__init__()
-        self.network = network
-        self.answers: list[QSDOutput] = []
-        self.again: Iterator[QSDOutput] | None = None
-
-    def forward(self, *inputs: torch.Tensor) -> QSDOutput:
-        if self.again is not None:
-            return next(self.again)
-        self.answers.append(self.network(*inputs))
-        return self.answers[-1]
 
 
 def value(scores: Scores) -> float:
@@ -71,7 +54,7 @@ def main() -> None:
         config = replace(loaded.config, agreement=agreement, class_threshold=threshold)
         choice = loaded._replace(model=recorder, config=config)
         scores = evaluate(Predictor.from_model(choice, torch.device("cpu")), clips, listen=True)
-        recorder.again = iter(recorder.answers)
+        recorder.replay()
         results[config] = value(scores)
         print(
             f"agreement {agreement}, threshold {threshold:.2f}: J {scores.tpavi.j:.3f},"
