@@ -12,6 +12,8 @@ from avsegcli.evaluation.prediction import ClipPredictor
 class SeparateFirst:
     """Asks a predictor once for each separated track.
 
+    A sound is separated once, which takes longer than to segment: its tracks are kept.
+
     Args:
         predictor: what is asked.
         num_tracks: tracks that the sound of a clip is separated into.
@@ -21,12 +23,16 @@ class SeparateFirst:
         self.classes = predictor.classes
         self.num_frames = predictor.num_frames
         self._predictor, self._num_tracks = predictor, num_tracks
+        self._tracks: dict[bytes, NDArray[np.float32]] = {}  # by the sound
 
     def predict(
         self, frames: Sequence[NDArray[np.uint8]], log_mel: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Take the largest probability that any track gives, ``(T, L + 1, h, w)``."""
-        tracks = separate(log_mel, self._num_tracks)
+        sound = log_mel.tobytes()
+        if sound not in self._tracks:
+            self._tracks[sound] = separate(log_mel, self._num_tracks)
+        tracks = self._tracks[sound]
         probs = np.stack([self._predictor.predict(frames, track) for track in tracks]).max(axis=0)
         probs[:, 0] = 1 - probs[:, 1:].max(axis=1)
         return probs

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.table import Table
-from torch import nn
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
@@ -199,24 +198,24 @@ def _score(
 
     chosen = choose_device(device)
     loaded = load_checkpoint(run / "best.safetensors", chosen)
-    network = fuse_for_inference(loaded.model)
+    predictor = Predictor.from_model(loaded, chosen)
+    recorder = Recorder(fuse_for_inference(loaded.model))
+    predictor.model = recorder  # type: ignore[assignment]  # it answers as the network does
+    separated = SeparateFirst(predictor, loaded.config.num_tokens)
+    asked = separated if row == SEPARATED else predictor
 
-    def score(asked: nn.Module, threshold: float, data: ClipDataset) -> Scores:
-        config = replace(loaded.config, class_threshold=threshold)
-        ready = loaded._replace(model=asked, config=config)  # type: ignore[arg-type]  # or records it
-        predictor = Predictor.from_model(ready, chosen)
-        if row == SEPARATED:
-            return evaluate(SeparateFirst(predictor, config.num_tokens), data)
-        return evaluate(predictor, data)
+    def score(threshold: float, data: ClipDataset) -> Scores:
+        predictor.config = replace(loaded.config, class_threshold=threshold)
+        return evaluate(asked, data)
 
     val = dataset("val", VAL_SEED, max(1, clips // 2))
-    recorder = Recorder(network)
     values = {}
     for threshold in THRESHOLDS:
-        values[threshold] = Trainer.score(score(recorder, threshold, val))
+        values[threshold] = Trainer.score(score(threshold, val))
         recorder.replay()
     best = max(values, key=values.__getitem__)
-    return score(network, best, dataset("test", TEST_SEED, clips)), best
+    predictor.model = recorder.network
+    return score(best, dataset("test", TEST_SEED, clips)), best
 
 
 def _result(row: int, task: str, seed: int, scores: Scores, threshold: float) -> Result:
