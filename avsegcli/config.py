@@ -73,7 +73,7 @@ class DataConfig:
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
     task: str = "semantic"  # of composed clips: single, multi, semantic
     scene: float = 0.40  # share of composed clips that are a whole photo, where mostly one sounds
-    num_sounding: tuple[float, ...] = (0.60, 0.30, 0.10)  # of the rest: 1, 2, 3 seen and heard
+    num_sounding: tuple[float, ...] = (0.60, 0.30, 0.10)  # semantic, no photo: 1, 2, 3 sound
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch
 
 from avsegcli.config import PRESETS, load_config
-from avsegcli.datasets.batch import Batch, Objects
+from avsegcli.datasets.batch import Batch, Objects, Target
 from avsegcli.training.team import Team
 from avsegcli.training.trainer import Trainer
 
@@ -46,25 +46,26 @@ class NoClips:
 
 def make_batch(clips: int) -> Batch:
     torch.manual_seed(0)
-    objects = NUM_OBJECTS * clips
     masks = torch.zeros(NUM_OBJECTS, NUM_FRAMES, CELLS, CELLS)
     masks[0, :, 10:30, 5:25] = 1
     masks[1, :, 20:50, 30:50] = 1
     x, y = torch.tensor([15.0, 40.0]) / CELLS, torch.tensor([20.0, 35.0]) / CELLS
     box = torch.stack([x, y, torch.full((2,), 20 / CELLS), torch.tensor([20.0, 30.0]) / CELLS], 1)
+    target = Target(
+        labels=torch.tensor([3, 40]),
+        masks=masks,
+        boxes=box[:, None].expand(-1, NUM_FRAMES, -1),
+        active=torch.ones(NUM_OBJECTS, NUM_FRAMES, dtype=torch.bool),
+        known=torch.ones(NUM_FRAMES, CELLS, CELLS),
+        annotated=torch.ones(NUM_FRAMES, dtype=torch.bool),
+    )
     return Batch(
         frames=torch.randn(clips, NUM_FRAMES, 3, SIZE, SIZE),
         log_mel=torch.randn(clips, NUM_FRAMES, 1, 96, 64),
         valid=None,
-        objects=Objects(
-            clip=torch.arange(clips).repeat_interleave(NUM_OBJECTS),
-            labels=torch.tensor([3, 40]).repeat(clips),
-            active=torch.ones(objects, NUM_FRAMES, dtype=torch.bool),
-            masks=masks.repeat(clips, 1, 1, 1),
-            boxes=box[:, None].repeat(clips, NUM_FRAMES, 1),
-        ),
-        known=torch.ones(clips, NUM_FRAMES, CELLS, CELLS),
-        annotated=torch.ones(clips, NUM_FRAMES, dtype=torch.bool),
+        objects=Objects.of([target] * clips),
+        known=target.known.repeat(clips, 1, 1, 1),
+        annotated=target.annotated.repeat(clips, 1),
         heard=torch.full((clips, NUM_FRAMES, NUM_CLASSES), -1.0),
         visible=torch.full((clips, NUM_FRAMES, CELLS, CELLS), 255, dtype=torch.uint8),
     )

@@ -13,13 +13,17 @@ from avsegcli.config import load_config
 from avsegcli.datasets.batch import collate, make_sample
 from avsegcli.datasets.layouts import open_dataset
 from avsegcli.datasets.testset import packaged_testset
+from avsegcli.datasets.transforms import log_mel_of
 from avsegcli.predictor import Predictor
 from avsegcli.segmenter import Segmenter
 from avsegcli.training.data import StoredData
 from avsegcli.training.team import Team
 from avsegcli.training.trainer import Trainer
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = [
@@ -41,6 +45,11 @@ def clips():
     return open_dataset(str(packaged_testset()), "test")
 
 
+@pytest.fixture(scope="module")
+def batch(clips):
+    return collate([make_sample(clips[i], len(clips.classes) - 1, 64) for i in (0, 1)])
+
+
 def make_trainer(clips, run, preset, device, *overrides):
     config = load_config(preset, overrides=[*SMALL, *overrides], dataset="avss")
     data = StoredData(clips, config.data, seed=0)
@@ -51,8 +60,8 @@ def test_the_packaged_weights_say_the_same(clips):
     there, here = Predictor(device="cuda"), Predictor(device="cpu")
     differences, changed = [], []
     for index in range(6):
-        log_mel = make_sample(clips[index], len(clips.classes) - 1, 224).log_mel[:, 0].numpy()
-        one, other = (p.predict(clips[index].frames, log_mel) for p in (there, here))
+        clip = clips[index]
+        one, other = (p.predict(clip.frames, log_mel_of(clip)) for p in (there, here))
         differences.append(np.abs(one - other).max())
         changed.append((one.argmax(1) != other.argmax(1)).mean())
     # A token between two code vectors may take the other one, hence the median.
@@ -61,8 +70,7 @@ def test_the_packaged_weights_say_the_same(clips):
 
 
 @pytest.mark.parametrize("preset", ["lite", "r50"])
-def test_a_training_step_is_the_same(clips, tmp_path, preset):
-    batch = collate([make_sample(clips[i], len(clips.classes) - 1, 64) for i in (0, 1)])
+def test_a_training_step_is_the_same(clips, batch, tmp_path, preset):
     terms, weights = {}, {}
     for device in ("cpu", "cuda"):
         trainer = make_trainer(clips, tmp_path, preset, device, "optim.precision=fp32")
@@ -74,8 +82,7 @@ def test_a_training_step_is_the_same(clips, tmp_path, preset):
 
 
 @pytest.mark.parametrize("preset", ["lite", "r50"])
-def test_bf16_learns(clips, tmp_path, preset):
-    batch = collate([make_sample(clips[i], len(clips.classes) - 1, 64) for i in (0, 1)])
+def test_bf16_learns(clips, batch, tmp_path, preset):
     trainer = make_trainer(clips, tmp_path, preset, "cuda", "optim.precision=bf16")
     losses = [trainer.step([batch])["loss"].item() for _ in range(30)]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])

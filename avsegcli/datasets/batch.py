@@ -48,6 +48,18 @@ class Objects(NamedTuple):
     masks: Tensor  # (O, T, h, w)
     boxes: Tensor  # (O, T, 4)
 
+    @classmethod
+    def of(cls, targets: list[Target]) -> "Objects":
+        """Join those of clips of one length and size."""
+        counts = torch.tensor([len(target.labels) for target in targets])
+        return cls(
+            clip=torch.arange(len(targets)).repeat_interleave(counts),
+            labels=torch.cat([target.labels for target in targets]),
+            active=torch.cat([target.active for target in targets]),
+            masks=torch.cat([target.masks for target in targets]),
+            boxes=torch.cat([target.boxes for target in targets]),
+        )
+
 
 class Batch(NamedTuple):
     """B clips of T frames.
@@ -132,27 +144,22 @@ def collate(samples: list[Sample]) -> Batch:
         missing = (width // scale - x.shape[-1], height // scale - x.shape[-2])
         return torch.nn.functional.pad(x, (0, missing[0], 0, missing[1]), value=value)
 
-    targets = [s.target for s in samples]
-    edges = torch.tensor(
-        [[s.frames.shape[-1] / width, s.frames.shape[-2] / height] for s in samples]
-    )
-    clip = torch.arange(len(samples)).repeat_interleave(
-        torch.tensor([len(target.labels) for target in targets])
-    )
-    objects = Objects(
-        clip=clip,
-        labels=torch.cat([target.labels for target in targets]),
-        active=torch.cat([target.active for target in targets]),
-        masks=torch.cat([pad(target.masks, CELL, 0.0) for target in targets]),
-        boxes=torch.cat([target.boxes for target in targets]) * edges[clip].tile(2)[:, None],
-    )
+    targets = [
+        s.target._replace(
+            masks=pad(s.target.masks, CELL, 0.0),
+            known=pad(s.target.known, CELL, 0.0),
+            boxes=s.target.boxes
+            * torch.tensor([s.frames.shape[-1] / width, s.frames.shape[-2] / height] * 2),
+        )
+        for s in samples
+    ]
     valid = torch.stack([pad(s.valid, 1, 0) for s in samples])
     return Batch(
         frames=torch.stack([pad(s.frames, 1, 0.0) for s in samples]),
         log_mel=torch.stack([s.log_mel for s in samples]),
         valid=None if bool(valid.all()) else valid,
-        objects=objects,
-        known=torch.stack([pad(target.known, CELL, 0.0) for target in targets]),
+        objects=Objects.of(targets),
+        known=torch.stack([target.known for target in targets]),
         annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.stack([s.heard for s in samples]),
         visible=torch.stack([pad(s.visible, CELL, IGNORE) for s in samples]),

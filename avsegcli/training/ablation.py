@@ -28,6 +28,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
 from avsegcli.evaluation.noise_sweep import spread
+from avsegcli.evaluation.prediction import ClipPredictor
 from avsegcli.evaluation.recorder import Recorder
 from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.model.inference import fuse_for_inference
@@ -49,16 +50,8 @@ ENCODERS = (  # what all rows have in common before the sound is decomposed, by 
     "visible",
     "visible_deep",
 )
-THRESHOLDS = (
-    0.05,
-    0.1,
-    0.15,
-    0.2,
-    0.25,
-    0.3,
-    0.4,
-    0.5,
-)  # of the class score; chosen on val clips for each run
+# Of the class score; chosen on val clips for each run.
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 TEST_SEED, VAL_SEED = 1, 2
 DONE = "ablation.json"
 
@@ -201,8 +194,9 @@ def _score(
     predictor = Predictor.from_model(loaded, chosen)
     recorder = Recorder(fuse_for_inference(loaded.model))
     predictor.model = recorder  # type: ignore[assignment]  # it answers as the network does
-    separated = SeparateFirst(predictor, loaded.config.num_tokens)
-    asked = separated if row == SEPARATED else predictor
+    asked: ClipPredictor = predictor
+    if row == SEPARATED:
+        asked = SeparateFirst(predictor, loaded.config.num_tokens)
 
     def score(threshold: float, data: ClipDataset) -> Scores:
         predictor.config = replace(loaded.config, class_threshold=threshold)

@@ -34,15 +34,7 @@ def make_batch(*targets):
         frames=torch.zeros(len(targets), T, 3, 32, 32),
         log_mel=torch.zeros(len(targets), T, 1, 96, 64),
         valid=None,
-        objects=Objects(
-            clip=torch.tensor(
-                [b for b, target in enumerate(targets) for _ in target.labels]
-            ).long(),
-            labels=torch.cat([target.labels for target in targets]),
-            active=torch.cat([target.active for target in targets]),
-            masks=torch.cat([target.masks for target in targets]),
-            boxes=torch.cat([target.boxes for target in targets]),
-        ),
+        objects=Objects.of(list(targets)),
         known=torch.stack([target.known for target in targets]),
         annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.zeros(len(targets), T, L),
