@@ -28,7 +28,7 @@ from avsegcli.media.export_masks import (
     folder_written_whole,
 )
 from avsegcli.media.gif import GifWriter
-from avsegcli.media.overlay import Colour, class_colours
+from avsegcli.media.palette import Colour, class_colours
 from avsegcli.media.styles import STYLES
 from avsegcli.report_page import Report
 from avsegcli.results import FrameResult

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from avsegcli.media.masks import Region
-from avsegcli.media.overlay import Colour
+from avsegcli.media.palette import Colour
 from avsegcli.timeline import Event
 
 THUMB_WIDTH = 320  # pixels

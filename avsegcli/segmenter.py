@@ -20,7 +20,7 @@ from avsegcli.engines import Engine, open_predictor
 from avsegcli.errors import ConfigError
 from avsegcli.media.decode import SoundTrack, VideoReader
 from avsegcli.media.masks import MaskFinder
-from avsegcli.media.overlay import Colour
+from avsegcli.media.palette import Colour
 from avsegcli.media.prefetch import prefetch
 from avsegcli.media.sound import SoundReader
 from avsegcli.media.still import open_pictures

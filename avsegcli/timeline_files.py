@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from avsegcli.errors import MediaError
-from avsegcli.media.overlay import Colour, draw_text
+from avsegcli.media.palette import Colour
+from avsegcli.media.sprites import draw_text
 from avsegcli.timeline import Event
 
 SUFFIXES = (".png", ".csv", ".srt", ".vtt")

@@ -16,7 +16,7 @@ from videos import GREY, Read, RedWhenLoud, square_at, write_video
 
 from avsegcli.datasets.files import read_indices
 from avsegcli.errors import ConfigError, MediaError
-from avsegcli.media.overlay import class_colour
+from avsegcli.media.palette import class_colour
 from avsegcli.segmenter import Segmenter
 
 ON = ((0.5, 2.0),)

@@ -6,7 +6,7 @@ import pytest
 from videos import GREY, RED, Read, RedWhenLoud, read_sound, square_at, write_video
 
 from avsegcli.errors import ConfigError, MediaError
-from avsegcli.media.overlay import class_colour
+from avsegcli.media.palette import class_colour
 from avsegcli.segmenter import Segmenter
 
 ON = ((1.0, 2.0),)  # seconds of tone

@@ -12,7 +12,7 @@ from avsegcli.errors import DataError
 from avsegcli.evaluation.classes import match_classes
 from avsegcli.evaluation.gallery import paint
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
-from avsegcli.media.overlay import Colour, class_colour
+from avsegcli.media.palette import Colour, class_colour
 
 OTHER = "another class"  # one that model and data do not share
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avsegcli.media.encode import told_as_cannot_write
 from avsegcli.media.masks import Masks
-from avsegcli.media.overlay import Colour
+from avsegcli.media.palette import Colour
 
 CLASSES_FILE = "classes.json"
 COMPRESSION = 3  # of zlib; masks are flat, more gains little

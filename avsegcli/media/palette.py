@@ -1,10 +1,61 @@
-"""Colours of the classes as a user writes them."""
+"""Colours of the classes: the built-in ones, and those that a user writes."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from avsegcli.errors import ConfigError
-from avsegcli.media.overlay import Colour
+
+Colour = tuple[int, int, int]
+
+# Bright, and neighbours far apart; index 1 takes the first.
+COLOURS = (
+    (255, 99, 72),  # tomato
+    (46, 196, 255),  # sky
+    (255, 201, 40),  # amber
+    (64, 220, 120),  # emerald
+    (190, 110, 255),  # violet
+    (255, 110, 190),  # pink
+    (30, 215, 200),  # turquoise
+    (255, 150, 40),  # orange
+    (90, 140, 255),  # cornflower
+    (180, 225, 50),  # lime
+    (235, 70, 120),  # raspberry
+    (120, 235, 235),  # ice
+    (240, 180, 120),  # apricot
+    (150, 150, 255),  # lavender
+    (250, 235, 110),  # lemon
+    (40, 190, 90),  # grass
+    (225, 90, 225),  # magenta
+    (255, 170, 160),  # salmon
+    (60, 170, 235),  # azure
+    (205, 190, 255),  # lilac
+)
+PALER = 0.4  # share of white in the colours of the second round, of black in those of the third
+
+
+def class_colour(index: int) -> Colour:
+    """Return the colour of a class, always the same one, as RGB.
+
+    Args:
+        index: of the class, from 1 on.
+
+    Example:
+        >>> class_colour(1)
+        (255, 99, 72)
+    """
+    round_number, place = divmod(index - 1, len(COLOURS))
+    red, green, blue = COLOURS[place]
+    if round_number % 3 == 0:
+        return red, green, blue
+    target = 255 if round_number % 3 == 1 else 0
+    mixed = [round(value + PALER * (target - value)) for value in (red, green, blue)]
+    return mixed[0], mixed[1], mixed[2]
+
+
+def class_colours(palette: Sequence[Colour] = ()) -> list[Colour]:
+    """Return the RGB colours of the classes 1 to 255: the palette, then the built-in ones."""
+    return [*palette, *(class_colour(index) for index in range(len(palette) + 1, 256))]
 
 
 def parse_palette(text: str) -> tuple[Colour, ...]:

@@ -5,7 +5,7 @@ from avsegcli.datasets.clip import Clip
 from avsegcli.errors import DataError
 from avsegcli.evaluation.gallery import paint
 from avsegcli.evaluation.panel import OTHER, draw_panel_rows
-from avsegcli.media.overlay import class_colour
+from avsegcli.media.palette import class_colour
 
 CLASSES = ("background", "cat", "dog")
 

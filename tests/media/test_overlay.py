@@ -6,7 +6,8 @@ import pytest
 
 from avsegcli.media.decode import planes_of
 from avsegcli.media.masks import MaskFinder
-from avsegcli.media.overlay import COLOURS, Painter, class_colour
+from avsegcli.media.overlay import Painter
+from avsegcli.media.palette import COLOURS, class_colour
 from avsegcli.media.styles import STYLES
 
 CLASSES = ("background", "dog", "speedboat", "person")
