@@ -47,7 +47,7 @@ app.command("panel")(panel.panel)
 # be meant by the words after them.
 SEVERAL_VALUES = {
     "noise-test": {"--snr", "--weights", "--metric"},
-    "ablate": {"--rows", "--sets"},
+    "ablate": {"--rows", "--sets", "--score-on"},
     "tsne": {"--classes"},
     "panel": {"--weights", "--clips"},
 }

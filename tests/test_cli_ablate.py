@@ -68,6 +68,26 @@ def test_every_row_is_trained_and_scored_beside_the_paper(ablate, tmp_path, caps
     assert not (runs / "row2-seed0" / "best.safetensors").exists()
 
 
+def test_rows_are_scored_on_other_clips_too_and_not_trained_again(ablate, tmp_path, capsys):
+    words = ["--sets", "semantic", "--rows", "1"]
+    assert ablate(*words) == 0
+    weights = tmp_path / "out" / "semantic" / "row1-seed0" / "best.safetensors"
+    before = weights.stat().st_mtime_ns
+    capsys.readouterr()
+    assert ablate(*words, "--score-on", "single", "semantic") == 0
+    assert weights.stat().st_mtime_ns == before
+    results = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [(result["set"], result["scored_on"]) for result in results] == [
+        ("semantic", "semantic"),
+        ("semantic", "single"),
+    ]
+    table = capsys.readouterr().out.split("trained on semantic clips, scored on single")[1]
+    line = next(line for line in table.splitlines() if "no decomposition" in line)
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    scores = [f"{results[1][name]:.1f}" for name in ("j_and_f", "j", "f", "miou")]
+    assert cells == ["1", "no decomposition", *scores]
+
+
 def test_every_row_begins_with_the_encoders_of_a_checkpoint(ablate, tmp_path):
     assert ablate("--sets", "multi", "--rows", "6", "--set", "optim.seed=1") == 0
     earlier = tmp_path / "out" / "multi" / "row6-seed0" / "best.safetensors"

@@ -14,6 +14,14 @@ class ClipSet(StrEnum):
     semantic = "semantic"
 
 
+class ClipKind(StrEnum):
+    """What test clips are like: one thing sounds in them, several do, or either."""
+
+    single = "single"
+    multi = "multi"
+    semantic = "semantic"
+
+
 def ablate(
     data: Annotated[
         Path, typer.Option("--data", help="A parts folder with the splits train, val and test.")
@@ -31,8 +39,15 @@ def ablate(
         list[ClipSet] | None,
         typer.Option(metavar="SET...", help="multi, semantic or, by default, both."),
     ] = None,
+    score_on: Annotated[
+        list[ClipKind] | None,
+        typer.Option(
+            metavar="KIND...",
+            help="Test clips besides those of the set: single, multi or semantic (either).",
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row.")] = 2,
-    clips: Annotated[int, typer.Option(min=1, help="Test clips of each set.")] = 300,
+    clips: Annotated[int, typer.Option(min=1, help="Test clips of each kind.")] = 300,
     preset: Annotated[str, typer.Option(help="Row 6: lite, r50, swin-t or pvt-b5.")] = "lite",
     config: Annotated[Path | None, typer.Option(help="TOML with settings of your own.")] = None,
     settings: Annotated[
@@ -57,7 +72,7 @@ def ablate(
     from rich.console import Console
 
     from avsegcli.config import load_config
-    from avsegcli.training.ablation import ROWS, SETS, ablation_table, run_ablation
+    from avsegcli.training.ablation import ROWS, SETS, ablation_tables, run_ablation
 
     results = run_ablation(
         load_config(preset, config, settings),
@@ -65,6 +80,7 @@ def ablate(
         output,
         rows=rows or tuple(ROWS),
         sets=[name.value for name in sets] if sets else SETS,
+        score_on=[kind.value for kind in score_on or []],
         seeds=seeds,
         clips=clips,
         name=preset,
@@ -73,4 +89,6 @@ def ablate(
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )
-    Console(highlight=False).print(ablation_table(results))
+    console = Console(highlight=False)
+    for table in ablation_tables(results):
+        console.print(table)

@@ -4,14 +4,14 @@ Every row is trained from the same start with the same budget on clips composed 
 once for each seed and set, and scored on the same test clips. Row 2 is not trained: it is row 1,
 asked about each track of a separated sound.
 
-    <out>/<set>/row<k>-seed<s>/    a run folder, and scores.json when it is done
+    <out>/<set>/row<k>-seed<s>/    a run folder, with ablation-<set>.json for each set scored on
     <out>/ablation.json, .csv      all numbers, when all is done
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,6 @@ ENCODERS = (  # what all rows have in common before the sound is decomposed, by 
 # Of the class score; chosen on val clips for each run.
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 TEST_SEED, VAL_SEED = 1, 2
-DONE = "ablation.json"
 
 
 class Row(NamedTuple):
@@ -77,11 +76,12 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one row, set and seed on the test clips, in percent."""
+    """Scores of one row, set and seed on one kind of test clips, in percent."""
 
     row: int
-    set: str  # of `SETS`
+    set: str  # of `SETS`, trained on
     seed: int
+    scored_on: str  # kind of the test clips, of `Task`
     j_and_f: float  # tpavi
     j: float
     f: float
@@ -108,6 +108,7 @@ def run_ablation(
     *,
     rows: Sequence[int] = tuple(ROWS),
     sets: Sequence[Task] = SETS,
+    score_on: Sequence[Task] = (),
     seeds: int = 2,
     clips: int = 300,
     name: str = "lite",
@@ -126,8 +127,9 @@ def run_ablation(
         out: folder of the runs and the results.
         rows: of `ROWS`; row 2 needs row 1.
         sets: what the composed clips are like; each has models of its own, as in the paper.
+        score_on: kinds of test clips for all of them, besides those of their own set.
         seeds: runs of each row, with the seeds 0, 1, ...
-        clips: test clips of each set; half as many val clips choose the threshold.
+        clips: test clips of each kind; half as many val clips of it choose the threshold.
         name: what the checkpoints are called.
         audio_weights: where the audio encoder begins.
         init: a checkpoint of avseg with which the encoders of every row begin.
@@ -153,29 +155,32 @@ def run_ablation(
     results = []
     for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in sorted(rows)):
         run = out / task / f"row{row}-seed{seed}"
-        if not (run / DONE).exists():
+        files = {kind: run / f"ablation-{kind}.json" for kind in (task, *score_on)}
+        wanted = [kind for kind, file in files.items() if not file.exists()]
+        if wanted:
             report(f"row {row} ({ROWS[row].model}), {task}, seed {seed}")
-            trained = run
-            if row == SEPARATED:
-                trained = out / task / f"row1-seed{seed}"
-            else:
-                start_training(
-                    row_config(config, row, task, seed),
-                    parts,
-                    run,
-                    name=f"{name}, row {row}",
-                    audio_weights=audio_weights,
-                    init=init,
-                    init_modules=ENCODERS,
-                    resume=(run / STATE).exists(),
-                    force=True,
-                    device=device,
-                    report=report,
-                )
-            scores, threshold = _score(trained, parts, task, clips, config.data.size, device, row)
-            result = _result(row, task, seed, scores, threshold)
-            write_whole(run / DONE, json.dumps(vars(result)) + "\n")
-        results.append(Result(**json.loads((run / DONE).read_text())))
+        trained = run
+        if row == SEPARATED:
+            trained = out / task / f"row1-seed{seed}"
+        elif wanted:
+            start_training(
+                row_config(config, row, task, seed),
+                parts,
+                run,
+                name=f"{name}, row {row}",
+                audio_weights=audio_weights,
+                init=init,
+                init_modules=ENCODERS,
+                resume=(run / STATE).exists(),
+                force=True,
+                device=device,
+                report=report,
+            )
+        for kind in wanted:
+            scores, threshold = _score(trained, parts, kind, clips, config.data.size, device, row)
+            result = _result(row, task, seed, kind, scores, threshold)
+            write_whole(files[kind], json.dumps(vars(result)) + "\n")
+        results += [Result(**json.loads(file.read_text())) for file in files.values()]
     _write_results(out, results)
     return results
 
@@ -212,12 +217,15 @@ def _score(
     return score(best, dataset("test", TEST_SEED, clips)), best
 
 
-def _result(row: int, task: str, seed: int, scores: Scores, threshold: float) -> Result:
+def _result(
+    row: int, task: str, seed: int, scored_on: str, scores: Scores, threshold: float
+) -> Result:
     tpavi = scores.tpavi
     return Result(
         row=row,
         set=task,
         seed=seed,
+        scored_on=scored_on,
         j_and_f=100 * tpavi.j_and_f,
         j=100 * tpavi.j,
         f=100 * tpavi.f,
@@ -236,23 +244,52 @@ def _write_results(out: Path, results: Sequence[Result]) -> None:
     write_whole(out / "ablation.csv", text.getvalue())
 
 
-def ablation_table(results: Sequence[Result]) -> Table:
-    """Lay out our J&F and mIoU (mean ± spread over seeds, in percent) beside the paper's."""
+def ablation_tables(results: Sequence[Result]) -> list[Table]:
+    """Lay out the scores (mean ± spread over seeds, in percent).
+
+    Returns:
+        Our Table 2 beside the paper's; one more for each other kind of clips scored on.
+    """
     seeds = len({result.seed for result in results})
     title = f"Table 2, {seeds} seeds" if seeds > 1 else "Table 2, one seed"
+    first = _table(title, "multi J&F", "paper", "semantic mIoU", "paper")
+    own = [result for result in results if result.set == result.scored_on]
+    for number, there in _by_row(own):
+        first.add_row(
+            *_name(number),
+            _cell([r.j_and_f for r in there if r.set == "multi"]),
+            f"{ROWS[number].multi[0]:.1f}",
+            _cell([r.miou for r in there if r.set == "semantic"]),
+            f"{ROWS[number].semantic:.1f}",
+        )
+    tables = [first]
+    for trained, kind in dict.fromkeys((result.set, result.scored_on) for result in results):
+        if trained != kind:
+            table = _table(f"trained on {trained} clips, scored on {kind}", "J&F", "J", "F", "mIoU")
+            asked = [r for r in results if (r.set, r.scored_on) == (trained, kind)]
+            for number, there in _by_row(asked):
+                scores = zip(*((r.j_and_f, r.j, r.f, r.miou) for r in there), strict=True)
+                table.add_row(*_name(number), *map(_cell, scores))
+            tables.append(table)
+    return tables
+
+
+def _table(title: str, *scores: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("row")
     table.add_column("model", no_wrap=True)
-    for name in ("multi J&F", "paper", "semantic mIoU", "paper"):
+    for name in scores:
         table.add_column(name, justify="right")
-    for number in sorted({result.row for result in results}):
-        row = ROWS[number]
-        j_and_f = [r.j_and_f for r in results if (r.row, r.set) == (number, "multi")]
-        miou = [r.miou for r in results if (r.row, r.set) == (number, "semantic")]
-        paper = f"{row.multi[0]:.1f}", f"{row.semantic:.1f}"
-        cells = _cell(j_and_f), paper[0], _cell(miou), paper[1]
-        table.add_row(str(number), row.model, *cells)
     return table
+
+
+def _by_row(results: Sequence[Result]) -> Iterator[tuple[int, list[Result]]]:
+    for number in sorted({result.row for result in results}):
+        yield number, [result for result in results if result.row == number]
+
+
+def _name(number: int) -> tuple[str, str]:
+    return str(number), ROWS[number].model
 
 
 def _cell(values: Sequence[float]) -> str:
