@@ -12,25 +12,23 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from avsegcli.datasets.camera import draw_camera, film, frame_times
 from avsegcli.datasets.casting import Cast, Casting, Task
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.composition import CompositionSettings
-from avsegcli.datasets.parts import Parts
-from avsegcli.datasets.picture import (
-    REFERENCE_EDGE,
+from avsegcli.datasets.cutouts import (
     Layer,
     Place,
-    draw_camera,
-    draw_finish,
     draw_held_place,
     draw_motion,
     draw_place,
-    film,
-    frame_times,
     make_layer,
     paste,
 )
+from avsegcli.datasets.finish import draw_finish
+from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.soundtrack import Soundtrack, Source, draw_soundtrack
+from avsegcli.datasets.warping import REFERENCE_EDGE
 
 ASPECTS = ((16, 9), (4, 3), (1, 1), (9, 16), (3, 4))  # width to height
 ASPECT_SHARES = (0.45, 0.25, 0.10, 0.15, 0.05)

@@ -14,8 +14,8 @@ from avsegcli.datasets.composition import (
     noise_may_go_with,
     things_to_avoid,
 )
+from avsegcli.datasets.cutouts import Layer, paste
 from avsegcli.datasets.parts import Parts
-from avsegcli.datasets.picture import Layer, paste
 from avsegcli.errors import DataError
 
 DEFAULT = CompositionSettings()
