@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from avsegcli.commands.on_clips import clip_progress
+
 
 class Task(StrEnum):
     """What the clips are for."""
@@ -66,16 +68,10 @@ def compose(
 
     Example: avseg compose parts -o clips --task semantic --clips 300 --split test --seed 1
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from avsegcli.datasets.avss_writer import write_avss
 
     splits = list(dict.fromkeys(str(name) for name in split or [Split.train]))
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("clips", total=None)
+    with clip_progress() as progress:
         count = write_avss(
             parts,
             output,
@@ -87,6 +83,6 @@ def compose(
             size=size,
             jobs=jobs or os.cpu_count() or 1,
             force=force,
-            on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_progress=progress,
         )
     typer.echo(f"{output}: {count} clips")
