@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, how_to_install
 from avsegcli.weights import packaged_graph
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def open_predictor(
     try:
         from avsegcli.openvino_predictor import OpenVinoPredictor
     except ImportError as error:
-        raise ConfigError("OpenVINO is not installed", "pip install openvino") from error
+        raise ConfigError("OpenVINO is not installed", how_to_install("openvino")) from error
     return OpenVinoPredictor(graph)
 
 

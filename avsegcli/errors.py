@@ -40,3 +40,8 @@ class DataError(AvsegError):
 
 class WeightsError(AvsegError):
     """A checkpoint is missing, damaged or of another model."""
+
+
+def how_to_install(extra: str) -> str:
+    """Say how to get the packages of an optional feature, named as in pyproject.toml."""
+    return f"in avseg's folder: pip install -c constraints.txt '.[{extra}]'"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from avsegcli.checkpoint import LoadedModel, load_checkpoint
 from avsegcli.config import ModelConfig
-from avsegcli.errors import AvsegError, ConfigError, WeightsError
+from avsegcli.errors import AvsegError, ConfigError, WeightsError, how_to_install
 from avsegcli.fetch import file_sha256
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.model.qsd import QSD
@@ -50,7 +50,7 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
     try:
         import onnx
     except ImportError as error:
-        raise ConfigError("the package onnx is missing", "pip install 'avseg[export]'") from error
+        raise ConfigError("the package onnx is missing", how_to_install("export")) from error
     weights = packaged_weights() if weights is None else weights
     loaded = load_checkpoint(weights)
     said = {

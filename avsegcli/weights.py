@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from avsegcli.errors import ConfigError, WeightsError
+from avsegcli.errors import ConfigError, WeightsError, how_to_install
 from avsegcli.fetch import fetch, file_sha256
 from avsegcli.whole_file import write_whole
 
@@ -302,7 +302,7 @@ def _download_from_hub(known: Known, progress: Progress | None) -> Path:
     except ImportError as error:
         raise WeightsError(
             f"'{known.name}' comes from the Hugging Face Hub, which needs huggingface-hub",
-            "pip install -c constraints.txt '.[backbones]'",
+            how_to_install("backbones"),
         ) from error
     # Read now, not when huggingface-hub was imported.
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

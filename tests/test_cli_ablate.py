@@ -1,5 +1,6 @@
 import csv
 import json
+import sys
 
 import pytest
 
@@ -92,9 +93,10 @@ def test_every_row_begins_with_the_encoders_of_a_checkpoint(ablate, tmp_path):
     assert ablate("--sets", "multi", "--rows", "6", "--set", "optim.seed=1") == 0
     earlier = tmp_path / "out" / "multi" / "row6-seed0" / "best.safetensors"
     words = ["--sets", "semantic", "--rows", "1", "--init", str(earlier)]
+    words += ["-o", str(tmp_path / "later")]
     frozen = ["--set", "optim.backbone_lr_factor=0.0", "--set", "optim.audio_lr_factor=0.0"]
     assert ablate(*words, *frozen, "--set", "optim.warmup_steps=1000000") == 0
-    later = tmp_path / "out" / "semantic" / "row1-seed0" / "best.safetensors"
+    later = tmp_path / "later" / "semantic" / "row1-seed0" / "best.safetensors"
     first, second = (load_checkpoint(path).model.state_dict() for path in (earlier, later))
     gaps = {
         key: float((first[key] - second[key]).abs().max())
@@ -123,6 +125,47 @@ def test_what_is_done_is_not_done_again(ablate, tmp_path, monkeypatch, capsys):
     assert runs == [("row1-seed0", False), ("row1-seed0", True), ("row3-seed0", False)]
     assert ablate(*words) == 0
     assert len(runs) == 3
+
+
+def test_models_whose_state_is_gone_are_scored_not_trained_anew(ablate, tmp_path):
+    words = ["--sets", "semantic", "--rows", "1"]
+    assert ablate(*words) == 0
+    run = tmp_path / "out" / "semantic" / "row1-seed0"
+    (run / "state.pt").unlink()
+    before = (run / "best.safetensors").stat().st_mtime_ns
+    assert ablate(*words, "--clips", "2") == 0
+    assert (run / "best.safetensors").stat().st_mtime_ns == before
+    results = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [result["clips"] for result in results] == [2]
+
+
+def test_rows_that_began_otherwise_are_refused(ablate, tmp_path, capsys):
+    words = ["--sets", "semantic", "--rows", "1"]
+    assert ablate(*words) == 0
+    capsys.readouterr()
+    assert ablate(*words, "--set", "optim.lr=0.5") == 2
+    run = tmp_path / "out" / "semantic" / "row1-seed0"
+    assert (
+        capsys.readouterr().err.splitlines()[0] == f"avseg: {run}: optim.lr was 0.0004, is now 0.5"
+    )
+    best = run / "best.safetensors"
+    assert ablate(*words, "--init", str(best)) == 2
+    message = f"avseg: {tmp_path / 'out'}: init was None, is now {best}"
+    assert capsys.readouterr().err.splitlines()[0] == message
+
+
+def test_a_row_that_is_named_twice_is_one_row(ablate, tmp_path):
+    assert ablate("--sets", "semantic", "semantic", "--rows", "1", "1") == 0
+    assert len(json.loads((tmp_path / "out" / "ablation.json").read_text())) == 1
+
+
+def test_without_scikit_learn_row_2_is_refused_before_anything_is_trained(
+    ablate, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
+    assert ablate("--rows", "1", "2") == 1
+    assert capsys.readouterr().err.splitlines()[0] == "avseg: separation needs scikit-learn"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

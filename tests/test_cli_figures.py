@@ -56,7 +56,7 @@ def test_without_matplotlib_only_files_are_refused(draw, tmp_path, monkeypatch, 
     assert draw("codebook", "-o", str(tmp_path / "out")) == 1
     assert capsys.readouterr().err.splitlines() == [
         "avseg: figures need matplotlib",
-        "       pip install 'avseg[figures]'",
+        "       in avseg's folder: pip install -c constraints.txt '.[figures]'",
     ]
     assert not (tmp_path / "out").exists()
 

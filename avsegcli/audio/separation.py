@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import LOG_OFFSET
-from avsegcli.errors import AvsegError
+from avsegcli.errors import AvsegError, how_to_install
 
 ITERATIONS = 300
 TINY = 1e-6  # mel energy below which there is nothing to separate
@@ -40,14 +40,21 @@ def separate(log_mel: NDArray[np.float32], num_tracks: int) -> NDArray[np.float3
     return tracks.reshape(num_tracks, *log_mel.shape)
 
 
+def require_separation() -> None:
+    """Raise an `AvsegError` if sounds cannot be separated here."""
+    try:
+        import sklearn.decomposition  # noqa: F401
+    except ImportError as error:
+        raise AvsegError("separation needs scikit-learn", how_to_install("figures")) from error
+
+
 def _factorise(
     mel: NDArray[np.float32], num_tracks: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    try:
-        from sklearn.decomposition import NMF
-        from sklearn.exceptions import ConvergenceWarning
-    except ImportError as error:
-        raise AvsegError("separation needs scikit-learn", "pip install 'avseg[figures]'") from error
+    require_separation()
+    from sklearn.decomposition import NMF
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # nearly converged does
         model = NMF(num_tracks, init="nndsvda", max_iter=ITERATIONS, random_state=0)

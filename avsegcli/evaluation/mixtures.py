@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avsegcli.audio.noise import active_power
 from avsegcli.datasets.clip import Clip, ClipDataset
-from avsegcli.errors import AvsegError, DataError
+from avsegcli.errors import AvsegError, DataError, how_to_install
 from avsegcli.evaluation.classes import match_classes
 from avsegcli.evaluation.semantics import (
     Semantics,
@@ -232,7 +232,7 @@ def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
-        raise AvsegError("t-SNE needs scikit-learn", "pip install 'avseg[figures]'") from error
+        raise AvsegError("t-SNE needs scikit-learn", how_to_install("figures")) from error
     heard = [*study.singles, *study.mixtures]
     vectors = np.concatenate([h.said if tokens else h.without for h in heard])
     perplexity = min(30.0, (len(vectors) - 1) / 3)

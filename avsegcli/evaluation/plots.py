@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsegcli.errors import AvsegError
+from avsegcli.errors import AvsegError, how_to_install
 from avsegcli.evaluation.codewords import Codewords
 from avsegcli.evaluation.mixtures import MixtureStudy, embed
 from avsegcli.evaluation.noise_sweep import METRICS, Condition, curve
@@ -45,7 +45,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise AvsegError("figures need matplotlib", "pip install 'avseg[figures]'") from error
+        raise AvsegError("figures need matplotlib", how_to_install("figures")) from error
 
 
 def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:

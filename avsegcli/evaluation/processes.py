@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, how_to_install
 
 Value = TypeVar("Value")
 
@@ -56,9 +56,7 @@ def launched_processes() -> Processes | None:
         from accelerate import PartialState
         from accelerate.utils import gather_object
     except ImportError as error:
-        raise ConfigError(
-            "--multi-gpu needs accelerate", "pip install -c constraints.txt '.[train]'"
-        ) from error
+        raise ConfigError("--multi-gpu needs accelerate", how_to_install("train")) from error
     state = PartialState()
     return Processes(state.process_index, state.num_processes, gather_object)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, how_to_install
 
 
 class _SamePad(nn.Module):
@@ -138,7 +138,7 @@ class TransformersBackbone(nn.Module):
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"a {family} backbone needs the package transformers, not found: {error}",
-                "pip install 'avseg[backbones]', or take the preset lite, which needs nothing",
+                f"take the preset lite, or {how_to_install('backbones')}",
             ) from error
         config = getattr(transformers, f"{family}Config")(
             out_features=["stage1", "stage2", "stage3", "stage4"], **settings

@@ -5,6 +5,7 @@ once for each seed and set, and scored on the same test clips. Row 2 is not trai
 asked about each track of a separated sound.
 
     <out>/<set>/row<k>-seed<s>/    a run folder, with ablation-<set>.json for each set scored on
+    <out>/start.json               the data and weights that all rows begin with
     <out>/ablation.json, .csv      all numbers, when all is done
 """
 
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from avsegcli.audio.separation import require_separation
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
 from avsegcli.datasets.casting import Task
@@ -34,7 +36,7 @@ from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.predictor import Predictor, choose_device
 from avsegcli.training.run import start_training
-from avsegcli.training.run_folder import STATE
+from avsegcli.training.run_folder import BEST, STATE, changed_settings, has_results
 from avsegcli.training.trainer import Trainer
 from avsegcli.whole_file import write_whole
 
@@ -53,6 +55,9 @@ ENCODERS = (  # what all rows have in common before the sound is decomposed, by 
 # Of the class score; chosen on val clips for each run.
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 TEST_SEED, VAL_SEED = 1, 2
+RESULT = "ablation-{}.json"  # of a run, for each kind of clips scored on
+START = "start.json"
+ANOTHER = "Name another folder with -o, or give what was given before."
 
 
 class Row(NamedTuple):
@@ -82,6 +87,7 @@ class Result:
     set: str  # of `SETS`, trained on
     seed: int
     scored_on: str  # kind of the test clips, of `Task`
+    clips: int  # tested on
     j_and_f: float  # tpavi
     j: float
     f: float
@@ -119,7 +125,9 @@ def run_ablation(
 ) -> list[Result]:
     """Train and score what is not done yet, and return all of it.
 
-    Interrupted, it goes on where it was when it is called again with the same arguments.
+    Interrupted, it goes on where it was when it is called again with the same arguments. Models
+    that are there are scored anew if another number of clips is asked for; they are never trained
+    anew, and refused if they began otherwise.
 
     Args:
         config: settings of the whole method, row 6; the others switch parts of it off.
@@ -137,7 +145,8 @@ def run_ablation(
         report: is told what a person should see.
 
     Raises:
-        ConfigError: if a row is unknown, or row 2 is asked for without row 1.
+        ConfigError: if a row is unknown, row 2 is asked for without row 1, or `out` holds rows of
+            other settings.
         DataError: if the folder is no parts folder, or has no parts of a split.
         WeightsError: if `init` is no checkpoint.
         AvsegError: what training raises.
@@ -145,44 +154,66 @@ def run_ablation(
     unknown = sorted(set(rows) - set(ROWS))
     if unknown:
         raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(map(str, ROWS))}")
-    if SEPARATED in rows and 1 not in rows:
-        raise ConfigError("row 2 asks the model of row 1", "add row 1")
+    if SEPARATED in rows:
+        if 1 not in rows:
+            raise ConfigError("row 2 asks the model of row 1", "add row 1")
+        require_separation()
     # What is wrong shows before hours of training, not after.
     for split in SPLITS:
         Parts(parts, split)
     if init is not None:
         load_checkpoint(init)
+    start = {"data": parts, "init": init, "audio_weights": audio_weights}
+    _check_start(out, {key: str(path and path.resolve()) for key, path in start.items()})
     results = []
-    for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in sorted(rows)):
+    rows, sets = sorted({*rows}), [*dict.fromkeys(sets)]
+    for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in rows):
         run = out / task / f"row{row}-seed{seed}"
-        files = {kind: run / f"ablation-{kind}.json" for kind in (task, *score_on)}
-        wanted = [kind for kind, file in files.items() if not file.exists()]
+        settings = row_config(config, row, task, seed)
+        changes = changed_settings(run, settings) if has_results(run) else []
+        if changes:
+            raise ConfigError(f"{run}: {changes[0]}", ANOTHER)
+        scored = {kind: _read_result(run, kind) for kind in (task, *score_on)}
+        wanted = [kind for kind, result in scored.items() if not result or result.clips != clips]
         if wanted:
             report(f"row {row} ({ROWS[row].model}), {task}, seed {seed}")
-        trained = run
-        if row == SEPARATED:
-            trained = out / task / f"row1-seed{seed}"
-        elif wanted:
+        trained = out / task / f"row1-seed{seed}" if row == SEPARATED else run
+        begun, there = (run / STATE).exists(), (run / BEST).exists()
+        if wanted and row != SEPARATED and (begun or not there):
             start_training(
-                row_config(config, row, task, seed),
+                settings,
                 parts,
                 run,
                 name=f"{name}, row {row}",
                 audio_weights=audio_weights,
                 init=init,
                 init_modules=ENCODERS,
-                resume=(run / STATE).exists(),
-                force=True,
+                resume=begun,
                 device=device,
                 report=report,
             )
         for kind in wanted:
             scores, threshold = _score(trained, parts, kind, clips, config.data.size, device, row)
-            result = _result(row, task, seed, kind, scores, threshold)
-            write_whole(files[kind], json.dumps(vars(result)) + "\n")
-        results += [Result(**json.loads(file.read_text())) for file in files.values()]
+            result = _result(row, task, seed, kind, clips, scores, threshold)
+            write_whole(run / RESULT.format(kind), json.dumps(vars(result)) + "\n")
+        results += [found for kind in scored if (found := _read_result(run, kind))]
     _write_results(out, results)
     return results
+
+
+def _check_start(out: Path, start: dict[str, str]) -> None:
+    """Refuse a folder whose rows began from other data or weights."""
+    path = out / START
+    if not path.exists():
+        write_whole(path, json.dumps(start, indent=1) + "\n")
+    for key, before in json.loads(path.read_text()).items():
+        if before != start[key]:
+            raise ConfigError(f"{out}: {key} was {before}, is now {start[key]}", ANOTHER)
+
+
+def _read_result(run: Path, kind: str) -> Result | None:
+    path = run / RESULT.format(kind)
+    return Result(**json.loads(path.read_text())) if path.exists() else None
 
 
 def _score(
@@ -195,7 +226,7 @@ def _score(
         return ComposedDataset(composer, seed, number)
 
     chosen = choose_device(device)
-    loaded = load_checkpoint(run / "best.safetensors", chosen)
+    loaded = load_checkpoint(run / BEST, chosen)
     predictor = Predictor.from_model(loaded, chosen)
     recorder = Recorder(fuse_for_inference(loaded.model))
     predictor.model = recorder  # type: ignore[assignment]  # it answers as the network does
@@ -218,7 +249,7 @@ def _score(
 
 
 def _result(
-    row: int, task: str, seed: int, scored_on: str, scores: Scores, threshold: float
+    row: int, task: str, seed: int, scored_on: str, clips: int, scores: Scores, threshold: float
 ) -> Result:
     tpavi = scores.tpavi
     return Result(
@@ -226,6 +257,7 @@ def _result(
         set=task,
         seed=seed,
         scored_on=scored_on,
+        clips=clips,
         j_and_f=100 * tpavi.j_and_f,
         j=100 * tpavi.j,
         f=100 * tpavi.f,

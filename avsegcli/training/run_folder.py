@@ -9,8 +9,8 @@ from avsegcli.config import Config
 from avsegcli.errors import AvsegError
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
 
-CONFIG, STATE = "config.json", "state.pt"
-RESULTS = (STATE, "best.safetensors", "last.safetensors")
+CONFIG, STATE, BEST = "config.json", "state.pt", "best.safetensors"
+RESULTS = (STATE, BEST, "last.safetensors")
 RUN_FILES = (*RESULTS, CONFIG, STEPS, SCORES, PANELS, BOARD)
 
 

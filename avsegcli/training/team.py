@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, how_to_install
 from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
@@ -92,7 +92,7 @@ def join_team(device: str = "auto") -> Team:
         from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError as error:
         raise ConfigError(
-            "several processes need the package accelerate", "pip install 'avseg[train]'"
+            "several processes need the package accelerate", how_to_install("train")
         ) from error
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
