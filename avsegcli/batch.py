@@ -20,6 +20,7 @@ from avsegcli.segmenter import Segmenter
 from avsegcli.whole_file import write_whole
 
 NAME = "{name}"  # in the name of an output: sub-folders and name of the input
+ENDS = ("/", os.sep)  # of the name of a folder, even of one that is not there yet
 SUFFIXES = {"json": ".json", "alpha_video": ".mov", "timeline": ".png", "report": ".html"}
 
 Progress = Callable[[float, float | None], None]
@@ -75,8 +76,9 @@ def plan(
         }
         timeline = named.pop("timeline", [])
         first = {key: paths[0] for key, paths in named.items() if paths}
-        patterns = any(NAME in text for texts in wanted.values() for text in texts)
-        jobs.append(Job(one.path, Outputs.of(**first, timeline=timeline), several or patterns))
+        texts = [text for given in wanted.values() for text in given]
+        folders = several or any(NAME in text or text.endswith(ENDS) for text in texts)
+        jobs.append(Job(one.path, Outputs.of(**first, timeline=timeline), folders))
     return jobs
 
 
@@ -91,7 +93,7 @@ def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
     path = Path(text)
     if key == "masks":
         return path / one.name if several else path
-    if not several and not path.is_dir() and not text.endswith(("/", os.sep)):
+    if not several and not path.is_dir() and not text.endswith(ENDS):
         return path
     if several and path.suffix and not path.is_dir():
         raise ConfigError(

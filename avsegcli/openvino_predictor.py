@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ class OpenVinoPredictor(GraphPredictor):
             "INFERENCE_PRECISION_HINT": "f32",  # else bf16 on some CPUs, with other masks
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self._lock = Lock()  # a request answers one question at a time
         place = ["framework", "avseg"]
         return {"avseg": model.get_rt_info(place).value} if model.has_rt_info(place) else {}
 
@@ -35,6 +37,7 @@ class OpenVinoPredictor(GraphPredictor):
         return f"cpu, OpenVINO, {self.threads} threads"
 
     def _run(self, inputs: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:
-        self._request.infer(inputs)
-        probs: NDArray[np.float32] = self._request.get_tensor("probs").data.copy()
+        with self._lock:
+            self._request.infer(inputs)
+            probs: NDArray[np.float32] = self._request.get_tensor("probs").data.copy()
         return probs

@@ -83,7 +83,9 @@ class Outputs:
 
     def are_complete(self) -> bool:
         """Tell whether all exist; they appear under their names only when they are complete."""
-        return all(path.exists() for path in self.paths())
+        return all(
+            (path / CLASSES_FILE if path == self.masks else path).exists() for path in self.paths()
+        )
 
     def check_formats(self) -> None:
         """Raise a `MediaError` if a suffix stands for nothing that can be written."""

@@ -8,6 +8,7 @@
 Each stage holds one window, so that memory does not grow with the video.
 """
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +55,14 @@ class MaskPredictor(Protocol):
     ) -> NDArray[np.float32]:
         """Return ``(T, L + 1, h, w)`` for T pictures ``(H, W, 3)`` and ``(T, 96, 64)``."""
         ...
+
+
+def check_numbers(fps: float, threshold: float | None) -> None:
+    """Raise a `ConfigError` if an argument of `Segmenter.segment` is out of its range."""
+    if not 0 < fps < math.inf:
+        raise ConfigError(f"fps must be a number above 0, not {fps}")
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold}")
 
 
 class Segmenter:
@@ -155,11 +164,8 @@ class Segmenter:
         threshold: float | None,
         problems: list[str] | None,
     ) -> Generator[FrameResult, None, None]:
+        check_numbers(fps, threshold)
         threshold = self.predictor.threshold if threshold is None else threshold
-        if not fps > 0:
-            raise ConfigError(f"fps must be above 0, not {fps}")
-        if not 0 < threshold <= 1:
-            raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold}")
         find_masks = MaskFinder(video.width, video.height, threshold)
 
         def answers(

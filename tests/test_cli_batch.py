@@ -59,6 +59,24 @@ def test_a_bad_file_does_not_stop_the_rest(videos, tmp_path, capsys, jobs):
     assert records[2]["outputs"] == [str(out / "sub" / "c.mp4"), str(out / "sub" / "c.json")]
 
 
+def test_a_folder_of_outputs_is_made_if_its_name_says_so(clip, tmp_path):
+    assert main(["segment", str(clip), "-o", f"{tmp_path / 'new'}/", "-q"]) == 0
+    assert written(tmp_path) == ["new/clip.mp4"]
+
+
+def test_resume_takes_an_empty_folder_for_no_masks(clip, tmp_path):
+    (tmp_path / "masks").mkdir()
+    assert main(["segment", str(clip), "--masks", str(tmp_path / "masks"), "--resume", "-q"]) == 0
+    assert "masks/classes.json" in written(tmp_path)
+
+
+def test_a_summary_that_cannot_be_written_is_refused_before_the_work(clip, tmp_path, capsys):
+    words = ["segment", str(clip), "-o", str(tmp_path / "out.mp4")]
+    assert main([*words, "--json-summary", str(tmp_path)]) == 1
+    assert "it is a folder" in capsys.readouterr().err
+    assert written(tmp_path) == []
+
+
 def test_resume_does_what_is_missing_and_neither_flag_refuses(videos, tmp_path, capsys):
     out = tmp_path / "out"
     (videos / "bad.mp4").unlink()

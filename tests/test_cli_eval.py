@@ -82,6 +82,20 @@ def test_an_older_json_file_is_replaced_only_by_force(clips, tmp_path, capsys):
     assert "tpavi" in json.loads(json_file.read_text())
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_scored(
+    clips, tmp_path, capsys
+):
+    in_the_way = tmp_path / "text"
+    in_the_way.write_text("precious")
+    file = in_the_way / "scores.json"
+    assert main(["eval", "--data", str(clips), "--json", str(file)]) == 1
+    told = capsys.readouterr()
+    assert told.err.splitlines()[0] == f"avseg: cannot write {file}: {in_the_way} is no folder"
+    assert told.out == ""
+    assert main(["eval", "--data", str(clips), "--csv", str(tmp_path), "--force"]) == 1
+    assert capsys.readouterr().err.splitlines()[0].endswith("it is a folder")
+
+
 def test_a_missing_folder_and_an_empty_split_are_two_lines_and_exit_code_1(clips, capsys):
     assert main(["eval", "--data", str(clips / "missing")]) == 1
     assert capsys.readouterr().err.startswith(f"avseg: {clips / 'missing'} is no folder, and no")

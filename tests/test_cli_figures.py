@@ -78,8 +78,10 @@ def test_without_output_only_a_table_is_printed(draw, tmp_path, monkeypatch, cap
 
 
 def test_classes_and_clips_that_are_not_there_are_one_clear_line(draw, tmp_path, capsys):
-    assert draw("tsne", "--classes", "disc", "cello") == 1
-    assert "only 1 classes have 2 clips" in capsys.readouterr().err
+    assert draw("tsne", "--classes", "disc", "cello") == 2
+    assert "is called 'cello'" in capsys.readouterr().err
+    assert draw("tsne", "--classes", "disc") == 1
+    assert "three classes need 2 clips each" in capsys.readouterr().err
     assert draw("panel", "--clips", "a", "b", "-o", str(tmp_path)) == 1
     assert "there is no clip 'a'" in capsys.readouterr().err
 

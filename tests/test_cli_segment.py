@@ -85,7 +85,9 @@ def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_
 def test_wrong_options_are_code_2(clip, tmp_path, capsys):
     output = str(tmp_path / "out.mp4")
     assert main(["segment", str(clip), "-o", output, "--alpha", "3"]) == 2
-    assert main(["segment", str(clip), "-o", output, "--fps", "0"]) == 2
+    for fps in ("0", "-3", "inf", "nan"):
+        assert main(["segment", str(clip), "-o", output, "--fps", fps]) == 2
+    assert main(["segment", str(clip), "-o", output, "--threshold", "2"]) == 2
     assert main(["segment", str(clip)]) == 2
     capsys.readouterr()
     assert list(tmp_path.iterdir()) == []

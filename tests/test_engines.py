@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -113,6 +114,16 @@ def test_on_a_cpu_the_packaged_model_runs_in_onnx_runtime():
 def test_openvino_runs_where_it_is_installed():
     pytest.importorskip("avsegcli.openvino_predictor")
     assert "OpenVINO" in open_predictor(device="cpu", engine="openvino").device_name
+
+
+def test_threads_may_ask_one_predictor(runtime):
+    predictor = runtime(packaged_graph())
+    frames = [np.full((32, 48, 3), shade, np.uint8) for shade in (30, 220)]
+    alone = [predictor.predict([frame], noise(1)) for frame in frames]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda i: predictor.predict([frames[i % 2]], noise(1)), range(40)))
+    for index, answer in enumerate(answers):
+        np.testing.assert_allclose(answer, alone[index % 2], atol=1e-4)
 
 
 def test_without_openvino_it_says_what_to_install(monkeypatch):

@@ -77,7 +77,9 @@ def evaluate(
             "--listen/--no-listen", help="Also mute and swap the sound: does the model listen?"
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the sounds that --listen swaps in.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the sounds that --listen swaps in.")
+    ] = 0,
     import_preds: Annotated[
         Path | None,
         typer.Option(help="Score masks of another system instead: PNG by clip, or COCO RLE JSON."),
@@ -159,7 +161,7 @@ def evaluate(
         return
     origin = {"model": name, "data": dataset or "packaged test set", "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
-    files.write(scores, gallery, origin)
     results = Console(highlight=False)
     for table in score_tables(scores):
         results.print(table)
+    files.write(scores, gallery, origin)

@@ -180,6 +180,8 @@ def segment(
     from avsegcli.media.inputs import are_several, find_inputs
     from avsegcli.media.palette import parse_palette
     from avsegcli.outputs import Encoding, Look
+    from avsegcli.segmenter import check_numbers
+    from avsegcli.whole_file import check_place
 
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other", "Give one of them.")
@@ -212,6 +214,9 @@ def segment(
         "preset": preset,
         "every_frame": every_frame,
     }
+    check_numbers(fps, threshold)
+    if json_summary is not None:
+        check_place(json_summary)
     for job in planned[:1]:
         job.outputs.check_formats()
         Look(style.value, alpha).check()

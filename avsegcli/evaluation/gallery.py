@@ -12,7 +12,7 @@ from avsegcli.media.palette import class_colour
 CELL_HEIGHT = 108  # pixels of a small picture
 WIDEST_CELL = 192
 COLUMNS = 5  # frames of a clip that are shown, evenly spaced
-GAP, MARGIN, CAPTION = 4, 12, 26
+GAP, MARGIN, CAPTION, LEAST_WIDTH = 4, 12, 26, 480
 ROWS = ("frame", "truth", "predicted")
 ROW_LABEL = 76  # pixels for the names of the rows
 _INK, _PAPER, _GREY = (30, 30, 30), 255, (128, 128, 128)
@@ -146,8 +146,10 @@ def draw_sheet(gallery: Gallery, classes: tuple[str, ...]) -> NDArray[np.uint8]:
     for title, exhibits in (("worst", gallery.worst()), ("best", gallery.best())):
         pieces += [(f"{title} clips by davis J", None)] if exhibits else []
         pieces += [(caption(exhibit, classes), draw_strip(exhibit)) for exhibit in exhibits]
+    if not pieces:
+        pieces = [("in every clip rightly nothing is found", None)]
     strips = [strip for _, strip in pieces if strip is not None]
-    width = max((strip.shape[1] for strip in strips), default=0) + 2 * MARGIN
+    width = max((strip.shape[1] for strip in strips), default=LEAST_WIDTH) + 2 * MARGIN
     canvases = []
     for text, strip in pieces:
         height = CAPTION + (MARGIN if strip is None else strip.shape[0] + MARGIN)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avsegcli.audio.noise import active_power
 from avsegcli.datasets.clip import Clip, ClipDataset
-from avsegcli.errors import AvsegError, DataError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, DataError, how_to_install
 from avsegcli.evaluation.classes import match_classes
 from avsegcli.evaluation.semantics import (
     Semantics,
@@ -82,11 +82,18 @@ def study_mixtures(
         progress: called with the number of sounds done and of all.
 
     Raises:
+        ConfigError: if a class is named that the clips or the model do not know.
         DataError: if fewer than three classes have two clips in which nothing else is heard.
         WeightsError: if the model has no decomposition.
     """
     require_decomposition(predictor)
     shared = match_classes(predictor.classes, dataset.classes)
+    unknown = [name for name in classes or () if name not in shared.names[1:]]
+    if unknown:
+        raise ConfigError(
+            f"no class that these clips and the model share is called '{unknown[0]}'",
+            f"One of {', '.join(shared.names[1:])}.",
+        )
     alone: dict[str, list[int]] = {}  # class to the places of its clips in the data set
     for place in range(len(dataset)):
         heard = {index for second in heard_classes(dataset[place]) for index in second}
@@ -96,8 +103,9 @@ def study_mixtures(
     kept = [name for name in wanted if len(alone.get(name, ())) >= LEAST_CLIPS]
     if len(kept) < 3:
         raise DataError(
-            f"only {len(kept)} classes have {LEAST_CLIPS} clips in which nothing else is heard",
-            "compose more clips, or with --task single",
+            f"three classes need {LEAST_CLIPS} clips each in which nothing else is heard; "
+            f"here have: {', '.join(kept) or 'none'}",
+            "Name other classes, or compose more clips, or with --task single.",
         )
     pairs = _pairs({name: alone[name] for name in kept}, num_mixtures, seed)
     total, done = sum(len(alone[name]) for name in kept) + len(pairs), 0

@@ -104,5 +104,6 @@ def _chosen(dataset: ClipDataset, names: Sequence[str] | None, number: int) -> l
     by_name = {clip.name: clip for _, clip in found}
     missing = [name for name in names if name not in by_name]
     if missing:
-        raise DataError(f"there is no clip '{missing[0]}'", "names stand in the table of the data")
+        some = ", ".join(dataset[index].name for index in range(min(3, len(dataset))))
+        raise DataError(f"there is no clip '{missing[0]}'", f"The first are called {some}.")
     return [by_name[name] for name in names]

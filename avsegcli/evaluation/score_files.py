@@ -15,7 +15,7 @@ from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Gallery, draw_sheet
 from avsegcli.evaluation.html_report import html_report
 from avsegcli.evaluation.report import listening_rows, metric_rows
-from avsegcli.whole_file import write_whole
+from avsegcli.whole_file import check_place, write_whole
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
 SHEETS = (".png", ".jpg", ".jpeg")
@@ -35,10 +35,12 @@ class ScoreFiles:
 
         Raises:
             ConfigError: if a file exists and may not be replaced, or a sheet is no picture.
+            AvsegError: if a file cannot be written there.
         """
-        for path in astuple(self):
-            if path is not None and path.exists() and not force:
+        for path in (path for path in astuple(self) if path is not None):
+            if path.is_file() and not force:
                 raise ConfigError(f"{path} exists already", "Add --force to replace it.")
+            check_place(path)
         if self.sheet is not None and self.sheet.suffix.lower() not in SHEETS:
             raise ConfigError(f"{self.sheet} is no picture", f"A sheet ends in {', '.join(SHEETS)}")
 

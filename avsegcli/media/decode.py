@@ -92,7 +92,7 @@ class SoundTrack(NamedTuple):
             stream = best_stream(container, "audio")
             if stream is None:
                 raise MediaError(
-                    f"{self.path} has no sound", "Give it the sound of a file: --audio FILE."
+                    f"{self.path} has no sound", "--audio FILE takes that of a file that has."
                 )
             return stream
         streams = container.streams.audio

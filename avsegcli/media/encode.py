@@ -74,7 +74,7 @@ def container_of(output: Path) -> Container:
         raise MediaError(
             f"cannot write {output}: no video format is known by the suffix "
             f"{output.suffix or '(none)'}",
-            f"Use one of {', '.join(CONTAINERS)}.",
+            f"Use one of {', '.join(CONTAINERS)}, .gif.",
         ) from None
 
 
@@ -155,31 +155,30 @@ class Sound:
         self.copied = context.codec.canonical_name in container.copied
         if self.copied:
             self._stream = output.add_stream_from_template(source)
-            self._packets = self._copy()
+            packets = self._copy()
         else:
             rate = context.sample_rate
             if container.sound != "aac" or rate not in AAC_RATES:
                 rate = OPUS_RATE
             layout = LAYOUTS.get(len(context.layout.channels), "stereo")
             self._stream = output.add_stream(container.sound, rate=rate, layout=layout)
-            self._packets = self._encode()
+            packets = self._encode()
+        self._packets = _rising(packets)
         self._waiting: Any | None = next(self._packets, None)
 
     def until(self, time: float) -> Iterator[Any]:
         """Yield the packets that begin before `time`, in seconds, and are not yet yielded."""
         while self._waiting is not None:
             packet = self._waiting
-            if packet.dts is not None and float(packet.dts * packet.time_base) >= time:
+            if float(packet.dts * packet.time_base) >= time:
                 return
             self._waiting = next(self._packets, None)
             yield packet
 
     def _copy(self) -> Iterator[Any]:
-        last = None
         for packet in self._decoder.packets():
-            if packet.dts is None or (last is not None and packet.dts <= last):
-                continue  # the empty packet at the end, or a damaged time stamp
-            last = packet.dts
+            if packet.dts is None:
+                continue  # the empty packet at the end
             packet.dts -= self._start
             if packet.pts is not None:
                 packet.pts -= self._start
@@ -188,19 +187,38 @@ class Sound:
 
     def _encode(self) -> Iterator[Any]:
         context = self._stream.codec_context
-        resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+        resampler: av.AudioResampler | None = None
+        taken = None  # what the resampler takes
         for frame in self._decoder:
             if frame.pts is not None:
                 frame.pts -= self._start
-            for resampled in resampler.resample(frame):
-                yield from self._stream.encode(resampled)
-        for resampled in resampler.resample(None):
-            yield from self._stream.encode(resampled)
+            form = frame.format.name, frame.layout.name, frame.sample_rate
+            if resampler is None or form != taken:  # a broadcast may change from stereo to mono
+                if resampler is not None:
+                    yield from self._encoded(resampler.resample(None))
+                taken = form
+                resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+            yield from self._encoded(resampler.resample(frame))
+        if resampler is not None:
+            yield from self._encoded(resampler.resample(None))
         yield from self._stream.encode(None)
+
+    def _encoded(self, frames: list[Any]) -> Iterator[Any]:
+        for frame in frames:
+            yield from self._stream.encode(frame)
 
     def close(self) -> None:
         """Close the file that the sound comes from."""
         self._input.close()
+
+
+def _rising(packets: Iterator[Any]) -> Iterator[Any]:
+    """Leave out packets that do not come after the one before: damaged, or doubled at a joint."""
+    last = -math.inf
+    for packet in packets:
+        if packet.dts > last:
+            last = packet.dts
+            yield packet
 
 
 def _create(path: Path, container: Container) -> Any:
@@ -215,6 +233,7 @@ class VideoWriter:
     with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
     players refuse it; VP9 (.webm) takes odd sizes as they are. Matroska and WebM know no time
     below 0: where sound has a lead-in before it, as copied AAC has, picture and sound move by it.
+    Sound of another file ends with the picture, that of the video itself may outlast it.
 
     Used as a context manager: the file is complete when the block ends without an error.
 
@@ -260,10 +279,13 @@ class VideoWriter:
         context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
         track = SoundTrack(sound) if isinstance(sound, Path) else sound
         self._sound = Sound(track, self._output, container)
+        self._own_sound = track.path == video.path
+        self._end = 0.0  # seconds, of the last frame
 
     def write(self, frame: Any) -> None:
         """Append one frame, yuv420p, with its time stamp."""
         frame.pict_type = 0  # else x264 repeats the choices of the encoder before it
+        self._end = float((frame.pts + frame.duration) * frame.time_base)
         self._encode(frame)
 
     def _encode(self, frame: Any | None) -> None:
@@ -284,8 +306,9 @@ class VideoWriter:
         try:
             if error is None:
                 self._encode(None)
+                end = math.inf if self._own_sound else self._end
                 with told_as_cannot_write(self._name):
-                    self._output.mux(list(self._sound.until(math.inf)))
+                    self._output.mux(list(self._sound.until(end)))
                     self._output.close()
         finally:
             self._sound.close()

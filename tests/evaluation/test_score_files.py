@@ -27,6 +27,12 @@ def result():
     return evaluate(Sees(), Clips(clips), size="native", gallery=gallery, listen=True), gallery
 
 
+def test_a_sheet_of_no_clip_says_so():
+    sheet = draw_sheet(Gallery(), ("background", "dog"))
+    assert sheet.shape[1] > 400
+    assert (sheet < 128).any()
+
+
 def test_the_gallery_keeps_the_worst_and_the_best(result):
     _, gallery = result
     assert [exhibit.name for exhibit in gallery.worst()] == ["missed <b>"]

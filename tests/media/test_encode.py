@@ -70,6 +70,35 @@ def test_sound_of_a_transport_stream_is_copied_into_mp4(tmp_path):
     assert written.sound[0][0] == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"channels": 2}, {"channels": 1}), ({"sound_rate": 48000}, {"sound_rate": 32000})],
+)
+def test_sound_that_changes_its_form_is_encoded_on(tmp_path, first, second):
+    pieces = [
+        write_video(
+            tmp_path / f"{start}.ts", sound="mp2", seconds=1, start=start, rate=Fraction(25),
+            time_base=Fraction(1, 90000), **form,
+        )
+        for start, form in ((0, first), (1, second))
+    ]  # fmt: skip
+    source = tmp_path / "both.ts"
+    source.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    written = rewrite(source, tmp_path / "b.mp4")
+    assert written.sound_codec == "aac"
+    assert written.sound[-1][0] == pytest.approx(2.0, abs=0.15)
+    assert np.diff([time for time, _ in written.sound]).max() < 0.1
+
+
+def test_sound_of_another_file_ends_with_the_picture(tmp_path):
+    video = VideoReader(write_video(tmp_path / "a.mp4", seconds=1))
+    other = write_video(tmp_path / "b.mp4", seconds=0.2, sound_seconds=5)
+    with VideoWriter(tmp_path / "c.mp4", video, other) as writer:
+        for frame in video:
+            writer.write(frame)
+    assert 0.9 < Read(tmp_path / "c.mp4").sound[-1][0] < 1.0
+
+
 def test_late_sound_stays_late(tmp_path):
     source = write_video(tmp_path / "a.mp4", sound_start=0.7, seconds=1)
     written = rewrite(source, tmp_path / "b.mp4")
