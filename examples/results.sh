@@ -41,12 +41,12 @@ say '## Noise' \
     'The paper’s Figure 7. Mean and standard deviation over the mixes; the ratio that was asked for stands
 beside the mean of the ratios measured back. At "inf" the sound is as it is.' \
     'Pink noise, drawn at random:'
-show noise-pink:noise avseg noise-test --noise pink --snr "${ratios[@]}" --seeds "${SEEDS:-3}"
+show noise-pink:noise avseg noise-test --noise pink --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
 say 'Eight voices at once. A person who is seen and silent may well be painted then: of the classes in the
 pictures only "person" is in this noise.'
-show noise-babble:noise avseg noise-test --noise babble --snr "${ratios[@]}" --seeds "${SEEDS:-3}"
+show noise-babble:noise avseg noise-test --noise babble --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
 say 'Organ, strings and bass:'
-show noise-music:noise avseg noise-test --noise music --snr "${ratios[@]}" --seeds "${SEEDS:-3}"
+show noise-music:noise avseg noise-test --noise music --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
 
 say '## Decomposed semantics' \
     'The paper’s Figure 6. Sounds of two classes are mixed, with the picture of the first. A source counts as
