@@ -58,7 +58,8 @@ show tsne avseg tsne --mixtures "${MIXTURES:-60}"
 
 say '## What each codeword hears' \
     'The codes of the local tokens, second by second. "purity" is the share of tokens whose code is chosen most
-for the class that is heard, on the same clips; rarely chosen codes raise it.'
+for the class that is heard, on the same clips; rarely chosen codes raise it. The error of quantization is
+the mean squared difference of tokens and their codes; both have variance 1, so that 2 is that of strangers.'
 show codebook avseg codebook
 
 say '## Frame, truth, model' 'The paper’s Figure 5, with the clips in which most sounds at once:'

@@ -35,6 +35,9 @@ class Codewords:
     classes: tuple[str, ...]  # "nothing" first, then those of the data set
     counts: NDArray[np.float64]  # (K, L + 1), tokens; of a second with two classes half for each
     nearest: dict[int, list[Sound]]  # code to its nearest sounds, of different clips
+    # Mean squared difference of tokens and their codes, a channel: 0 is none, 2 that of strangers.
+    frame_error: float  # of the tokens of seconds
+    clip_error: float  # of the tokens of clips, which the codes follow in training
 
     @property
     def used(self) -> NDArray[np.intp]:
@@ -92,11 +95,15 @@ def study_codewords(
     classes = (NOTHING, *dataset.classes[1:])
     counts = np.zeros((len(vectors), len(classes)))
     sounds: dict[int, dict[str, Sound]] = {}  # code to clip to its nearest second
+    frame_errors, clip_errors = [], []
     for place in range(len(dataset)):
         clip = dataset[place]
         semantics = audio_semantics(predictor, clip)
         assert semantics.indices is not None
         distances = np.linalg.norm(semantics.frame_tokens - vectors[semantics.indices], axis=2)
+        frame_errors.append((distances**2).mean() / vectors.shape[1])
+        gaps = semantics.tokens[:, None] - vectors
+        clip_errors.append((gaps**2).mean(axis=2).min(axis=1).mean())
         for t, heard in enumerate(heard or [0] for heard in heard_classes(clip)):
             names = tuple(classes[index] for index in heard)
             for code, distance in zip(semantics.indices[t].tolist(), distances[t], strict=True):
@@ -107,7 +114,8 @@ def study_codewords(
         if progress is not None:
             progress(place + 1, len(dataset))
     nearest = {code: sorted(found.values())[:NEAREST] for code, found in sounds.items()}
-    return Codewords(classes, counts, nearest)
+    errors = float(np.mean(frame_errors)), float(np.mean(clip_errors))
+    return Codewords(classes, counts, nearest, *errors)
 
 
 # --- what is printed and written ----------------------------------------------------------------
@@ -119,7 +127,9 @@ def codeword_table(codewords: Codewords, most: int = 20) -> Table:
     used, shares = codewords.used, codewords.shares
     title = (
         f"{len(used)} of {len(total)} codewords are used, perplexity {codewords.perplexity:.1f}; "
-        f"purity {codewords.purity:.2f}, of codes that say nothing {codewords.chance:.2f}"
+        f"purity {codewords.purity:.2f}, of codes that say nothing {codewords.chance:.2f}\n"
+        f"mean squared error of quantization {codewords.frame_error:.2f}, "
+        f"of whole clips {codewords.clip_error:.2f}"
     )
     table = Table(title=title, title_justify="left")
     table.add_column("code", justify="right")
