@@ -1,7 +1,7 @@
 """The files that can be written of one video: which are wanted, and how they come about."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -302,11 +302,19 @@ class Writers:
         )
         return self._open.enter_context(writer)
 
-    def add(self, result: FrameResult) -> None:
+    def paint(
+        self, results: Generator[FrameResult, None, None]
+    ) -> Generator[tuple[FrameResult, Any], None, None]:
+        """Yield each frame, and with it how it is painted, where that is wanted; else None."""
+        with closing(results):
+            for result in results:
+                painted = None
+                if self._painted or (self._report and result.analysed):
+                    painted = self._painter.paint(result.frame, result.masks)
+                yield result, painted
+
+    def add(self, result: FrameResult, painted: Any) -> None:
         """Write one frame; they come in order."""
-        painted: Any = None
-        if self._painted or (self._report and result.analysed):
-            painted = self._painter.paint(result.frame, result.masks)
         for writer in self._painted:
             writer.write(painted)
         if self._cut is not None:

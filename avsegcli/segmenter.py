@@ -3,7 +3,9 @@
     thread 1   decode, scale down, log-mel     windows of T analysed frames
     thread 2   the network                     (T, L + 1, h, w) probabilities
     caller     masks of every frame            FrameResult
-               paint, encode, write (segment_file, outputs.py)
+
+`segment_file` has one more thread for the masks and for painting, while the caller encodes and
+writes (outputs.py).
 
 Each stage holds one window, so that memory does not grow with the video.
 """
@@ -269,7 +271,6 @@ class Segmenter:
         with (
             closing(SoundReader(track)) as sound,
             closing(open_pictures(video, track)) as pictures,
-            closing(self._segment(pictures, sound, fps, threshold, problems)) as results,
             Writers(
                 wanted,
                 pictures,
@@ -280,9 +281,12 @@ class Segmenter:
                 encoding=encoding,
                 every_frame=every_frame,
             ) as writers,
+            closing(
+                prefetch(writers.paint(self._segment(pictures, sound, fps, threshold, problems)))
+            ) as results,
         ):
-            for result in results:
-                writers.add(result)
+            for result, painted in results:
+                writers.add(result, painted)
                 events.add(result.time, result.end, result.masks.regions)
                 frames, seconds = result.index + 1, result.end
                 if progress is not None:

@@ -117,9 +117,11 @@ class Painter:
                 taken.append(self._put(planes, label, *place))
 
     def _fill(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
-        for index, (plane, table) in enumerate(zip(planes, self._tables, strict=True)):
-            step = 1 if index == 0 else 2
-            mask = np.ascontiguousarray(region.mask[::step, ::step]).view(np.uint8)
+        luma = np.ascontiguousarray(region.mask).view(np.uint8)
+        chroma = np.ascontiguousarray(luma[::2, ::2])
+        masks = luma, chroma, chroma
+        for plane, mask, table in zip(planes, masks, self._tables, strict=True):
+            step = 1 if mask is luma else 2
             height, width = mask.shape
             window = plane[region.box.top // step :, region.box.left // step :][:height, :width]
             colour = float(table[region.class_index])
