@@ -95,7 +95,7 @@ def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
         return path / one.name if several else path
     if not several and not path.is_dir() and not text.endswith(ENDS):
         return path
-    if several and path.suffix and not path.is_dir():
+    if several and path.suffix and not path.is_dir() and not text.endswith(ENDS):
         raise ConfigError(
             f"{text} is one file, but there may be several inputs",
             f"Name a folder, or put {NAME} in the name: {path.with_name(NAME + path.suffix)}",
@@ -154,6 +154,14 @@ def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> No
                     f"Name a folder, or put {NAME} in the name.",
                 )
             seen[path] = job.video
+    masks = {job.outputs.masks: job.video for job in jobs if job.outputs.masks}
+    for path, video in seen.items():
+        inside = next((parent for parent in path.parents if parent in masks), None)
+        if inside is not None:
+            raise ConfigError(
+                f"{path}, of {video}, would lie among the masks of {masks[inside]}",
+                f"Put {NAME} in the name: --masks '{inside.parent / NAME}-masks'",
+            )
     if resume:
         for job in jobs:
             if job.outputs.are_complete():

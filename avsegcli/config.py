@@ -1,6 +1,7 @@
 """Every setting, its default and unit. Presets (TOML) say only what differs. No torch."""
 
 import difflib
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
@@ -174,8 +175,20 @@ def _find_senseless(config: Config) -> list[str]:
         problems.append("'data.scene' should be between 0 and 1")
     if not sum(data.num_sounding) > 0 or min(data.num_sounding) < 0:
         problems.append("'data.num_sounding' should be shares, not all of them 0")
-    if not optim.lr > 0:
-        problems.append("'optim.lr' should be above 0")
+    ranges = {  # value, the least one, whether that is allowed itself, what it must stay below
+        "model.dropout": (model.dropout, 0, True, 1),
+        "model.encoder_layers": (model.encoder_layers, 0, True, math.inf),
+        "optim.lr": (optim.lr, 0, False, math.inf),
+        "optim.clip_norm": (optim.clip_norm, 0, False, math.inf),
+        "optim.ema_decay": (optim.ema_decay, 0, True, 1),
+        "optim.warmup_steps": (optim.warmup_steps, 0, True, math.inf),
+        "optim.seed": (optim.seed, 0, True, math.inf),
+    }
+    for key, (number, least, itself, below) in ranges.items():
+        if not (number > least or (itself and number == least)) or number >= below:
+            bound = f"at least {least}" if itself else f"above {least}"
+            upper = f" and below {below}" if below < math.inf else ""
+            problems.append(f"'{key}' should be {bound}{upper}")
     for key, value, known in (
         ("precision", optim.precision, PRECISIONS),
         ("schedule", optim.schedule, SCHEDULES),
@@ -270,7 +283,11 @@ def _parse_override(override: str) -> dict[str, Any]:
     try:
         return tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError:
+        pass
+    try:
         return tomllib.loads(f"{key} = {_quote(value)}")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"'{override}' is no setting", "write it as optim.lr=5e-5") from error
 
 
 def _to_toml(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The files that can be written of one video: which are wanted, and how they come about."""
 
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from avsegcli.media.export_masks import (
     CLASSES_FILE,
     MaskFolder,
     folder_written_whole,
+    holds_masks_only,
 )
 from avsegcli.media.gif import GifWriter
 from avsegcli.media.palette import Colour, class_colours
@@ -100,6 +101,12 @@ class Outputs:
             check_alpha(self.alpha_video)
         for path in self.timeline:
             check_timeline(path)
+        for path in self.paths():
+            if self.masks and self.masks.resolve() in path.resolve().parents:
+                raise ConfigError(
+                    f"{path} would lie in the folder of the masks, {self.masks}",
+                    "Give --masks a folder of its own.",
+                )
 
     def check(self, *, inputs: Sequence[Path] = (), overwrite: bool = False) -> None:
         """Make sure that all can be written.
@@ -121,12 +128,11 @@ class Outputs:
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:
     """Raise if a folder holds anything but masks, or masks that are not to be replaced."""
-    names = {path.name for path in folder.iterdir()}
-    if names and not overwrite:
+    if not any(folder.iterdir()):
+        return
+    if not overwrite:
         raise MediaError(f"{folder} exists already", EXISTS)
-    if any(name != CLASSES_FILE and not name.endswith(".png") for name in names) or (
-        names and CLASSES_FILE not in names
-    ):
+    if not holds_masks_only(folder):
         raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
 
 
@@ -144,6 +150,8 @@ class Look:
         """Raise a `ConfigError` if a value is out of its range."""
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha}")
+        if any(not 0 <= value <= 255 for colour in self.palette for value in colour):
+            raise ConfigError("a colour of the palette is not of three numbers from 0 to 255")
         if self.style not in STYLES:
             raise ConfigError(f"no style is called '{self.style}'", f"One of {', '.join(STYLES)}.")
 
@@ -174,19 +182,22 @@ class Encoding:
         codec, options = self.encoder(output)
         try:
             context: Any = av.CodecContext.create(codec, "w")
+            if context.type != "video":
+                raise ValueError(f"{codec} encodes no video")
             context.width, context.height = 256, 256
             context.pix_fmt = "yuv420p"
             context.time_base = Fraction(1, 25)
             context.options = options
             context.open()
+        except av.FFmpegError as error:
+            said = " ".join(f"{key} {value}" for key, value in options.items())
+            where = f"with: {said}" if said else "on this machine"
+            raise ConfigError(f"the encoder {codec} does not work {where}") from error
         except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"no video encoder is called '{codec}' here",
                 "For example libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc.",
             ) from error
-        except av.FFmpegError as error:
-            said = " ".join(f"{key} {value}" for key, value in options.items())
-            raise ConfigError(f"the encoder {codec} does not work with: {said}") from error
 
 
 def _quality_option(codec: str) -> str:
@@ -275,7 +286,8 @@ class Writers:
             )
             self._open.enter_context(self._cut)
         if wanted.masks is not None:
-            self._masks = MaskFolder(parts[wanted.masks], self._classes, self._colours)
+            with told_as_cannot_write(wanted.masks):
+                self._masks = MaskFolder(parts[wanted.masks], self._classes, self._colours)
         if wanted.json is not None:
             about = {
                 "video": video.path.name,
@@ -302,19 +314,11 @@ class Writers:
         )
         return self._open.enter_context(writer)
 
-    def paint(
-        self, results: Generator[FrameResult, None, None]
-    ) -> Generator[tuple[FrameResult, Any], None, None]:
-        """Yield each frame, and with it how it is painted, where that is wanted; else None."""
-        with closing(results):
-            for result in results:
-                painted = None
-                if self._painted or (self._report and result.analysed):
-                    painted = self._painter.paint(result.frame, result.masks)
-                yield result, painted
-
-    def add(self, result: FrameResult, painted: Any) -> None:
+    def add(self, result: FrameResult) -> None:
         """Write one frame; they come in order."""
+        painted: Any = None
+        if self._painted or (self._report and result.analysed):
+            painted = self._painter.paint(result.frame, result.masks)
         for writer in self._painted:
             writer.write(painted)
         if self._cut is not None:

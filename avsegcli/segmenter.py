@@ -3,9 +3,7 @@
     thread 1   decode, scale down, log-mel     windows of T analysed frames
     thread 2   the network                     (T, L + 1, h, w) probabilities
     caller     masks of every frame            FrameResult
-
-`segment_file` has one more thread for the masks and for painting, while the caller encodes and
-writes (outputs.py).
+               paint, encode, write (segment_file, outputs.py)
 
 Each stage holds one window, so that memory does not grow with the video.
 """
@@ -14,7 +12,7 @@ import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from avsegcli.engines import Engine, open_predictor
 from avsegcli.errors import ConfigError
 from avsegcli.media.decode import SoundTrack, VideoReader
 from avsegcli.media.masks import MaskFinder
-from avsegcli.media.palette import Colour
+from avsegcli.media.palette import Colour, parse_palette
 from avsegcli.media.prefetch import prefetch
 from avsegcli.media.sound import SoundReader
 from avsegcli.media.still import open_pictures
@@ -89,12 +87,14 @@ class Segmenter:
         self,
         predictor: MaskPredictor | None = None,
         *,
-        weights: Path | None = None,
+        weights: str | Path | None = None,
         device: str = "auto",
         engine: Engine = "auto",
     ) -> None:
+        if engine not in get_args(Engine):
+            raise ConfigError(f"no engine is called '{engine}'", f"One of {get_args(Engine)}.")
         self._predictor = predictor
-        self._weights = weights
+        self._weights = None if weights is None else Path(weights)
         self._device = device
         self._engine: Engine = engine
 
@@ -208,7 +208,7 @@ class Segmenter:
         audio_stream: int | None = None,
         style: str = "overlay",
         alpha: float = 0.5,
-        palette: Sequence[Colour] = (),
+        palette: str | Sequence[Colour] = (),
         legend: bool = True,
         labels: bool = True,
         codec: str | None = None,
@@ -237,7 +237,8 @@ class Segmenter:
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
             style: how it is painted, one of `avsegcli.media.styles.STYLES`.
             alpha: opacity of the masks in [0, 1].
-            palette: RGB colours of the classes, from index 1 on; empty: the built-in ones.
+            palette: RGB colours of the classes, from index 1 on, also as `parse_palette` reads
+                them; empty: the built-in ones.
             legend: list in a corner what sounds.
             labels: write the class beside each mask.
             codec: FFmpeg's name of the encoder of `output`; None: that of its suffix.
@@ -259,6 +260,8 @@ class Segmenter:
         """
         video = Path(video)
         wanted = Outputs.of(output, masks, json, alpha_video, timeline, report)
+        if isinstance(palette, str):
+            palette = parse_palette(palette)
         look = Look(style, alpha, tuple(palette), legend, labels)
         encoding = Encoding(codec, crf, preset)
         look.check()
@@ -271,6 +274,7 @@ class Segmenter:
         with (
             closing(SoundReader(track)) as sound,
             closing(open_pictures(video, track)) as pictures,
+            closing(self._segment(pictures, sound, fps, threshold, problems)) as results,
             Writers(
                 wanted,
                 pictures,
@@ -281,12 +285,9 @@ class Segmenter:
                 encoding=encoding,
                 every_frame=every_frame,
             ) as writers,
-            closing(
-                prefetch(writers.paint(self._segment(pictures, sound, fps, threshold, problems)))
-            ) as results,
         ):
-            for result, painted in results:
-                writers.add(result, painted)
+            for result in results:
+                writers.add(result)
                 events.add(result.time, result.end, result.masks.regions)
                 frames, seconds = result.index + 1, result.end
                 if progress is not None:

@@ -64,6 +64,47 @@ def test_a_folder_of_outputs_is_made_if_its_name_says_so(clip, tmp_path):
     assert written(tmp_path) == ["new/clip.mp4"]
 
 
+def test_a_folder_may_have_a_dot_in_its_name(videos, tmp_path):
+    assert main(["segment", str(videos), "-o", f"{tmp_path / 'out.v1'}/", "-q"]) == 1
+    assert written(tmp_path / "out.v1") == ["a.mp4", "sub/c.mp4"]
+
+
+def test_masks_of_one_video_do_not_take_those_of_another(clip, tmp_path, capsys):
+    folder = tmp_path / "v"
+    (folder / "a").mkdir(parents=True)
+    shutil.copy(clip, folder / "a.mp4")
+    shutil.copy(clip, folder / "a" / "b.mp4")
+    masks = tmp_path / "m"
+    assert main(["segment", str(folder), "--masks", str(masks)]) == 2
+    told = capsys.readouterr().err
+    assert f"would lie among the masks of {folder / 'a.mp4'}" in told
+    pattern = str(masks / "{name}-masks")
+    assert pattern in told
+    assert main(["segment", str(folder), "--masks", pattern, "-q"]) == 0
+    assert (masks / "a-masks" / "classes.json").exists()
+    assert (masks / "a" / "b-masks" / "classes.json").exists()
+
+
+def test_options_of_an_encoder_are_tried_for_each_kind_of_output(clip, videos, tmp_path, capsys):
+    write_video(
+        videos / "z.webm", codec="libvpx-vp9", sound="libopus", sound_rate=48000, seconds=0.2
+    )
+    words = ["segment", str(videos), "-o", str(tmp_path / "out"), "--preset", "veryfast"]
+    assert main(words) == 2
+    assert "libvpx-vp9 does not work with" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_tells_of_a_single_file_that_fails(tmp_path, capsys):
+    summary = tmp_path / "s.json"
+    summary.write_text("[]")
+    words = ["segment", str(tmp_path / "none.mp4"), "-o", str(tmp_path / "out.mp4")]
+    assert main([*words, "--json-summary", str(summary)]) == 1
+    (record,) = json.loads(summary.read_text())
+    assert record["status"] == "failed"
+    assert "no such file" in record["error"]
+
+
 def test_resume_takes_an_empty_folder_for_no_masks(clip, tmp_path):
     (tmp_path / "masks").mkdir()
     assert main(["segment", str(clip), "--masks", str(tmp_path / "masks"), "--resume", "-q"]) == 0

@@ -42,6 +42,7 @@ def test_the_options_of_other_commands_are_left_alone():
 
 
 def test_ratios_are_read_from_words_and_commas():
+    assert read_ratios(["0 5, 10"]) == read_ratios(["0,", "5", "10"]) == [0, 5, 10]
     assert read_ratios(["0,5", "10"]) == read_ratios(["0", "5", "10"]) == [0, 5, 10]
 
 
@@ -69,7 +70,7 @@ def test_a_sweep_prints_a_table_and_writes_tables_and_figures(clips, tmp_path, c
     assert "noise.csv exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["loud", "nan", "-inf", "5,,6"])
+@pytest.mark.parametrize("value", ["loud", "nan", "-inf", "5,,6", "1000", "-1e9"])
 def test_what_is_no_ratio_is_two_lines_and_exit_code_2(value, capsys):
     assert main(["noise-test", "--snr", value]) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -45,6 +45,10 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("optim.accumulate=0", "'optim.accumulate' should be at least 1"),
         ("data.workers=-2", "'data.workers' should be at least 0, or -1"),
         ("optim.lr=-1.0", "'optim.lr' should be above 0"),
+        ("optim.clip_norm=0.0", "'optim.clip_norm' should be above 0"),
+        ("optim.seed=-1", "'optim.seed' should be at least 0"),
+        ("optim.ema_decay=2.0", "'optim.ema_decay' should be at least 0 and below 1"),
+        ("model.dropout=2.0", "'model.dropout' should be at least 0 and below 1"),
         ("data.scene=1.5", "'data.scene' should be between 0 and 1"),
         ("data.num_sounding=[0, 0]", "'data.num_sounding' should be shares, not all of them 0"),
         ("optim.precision=fp8", "'optim.precision' should be one of auto, fp32, bf16, not 'fp8'"),
@@ -94,7 +98,7 @@ def test_all_mistakes_are_named_at_once_with_a_suggestion():
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("override", ["optim.lr", "=3", "model=3"])
+@pytest.mark.parametrize("override", ["optim.lr", "=3", "model=3", "optim lr=1", "optim..lr=1"])
 def test_what_is_no_setting_is_refused(override):
     with pytest.raises(ConfigError):
         load_config("lite", overrides=[override])

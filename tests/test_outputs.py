@@ -201,6 +201,30 @@ def test_a_folder_of_masks_is_replaced_only_if_it_holds_nothing_else(clip, segme
     assert (folder / "diary.txt").read_text() == "precious"
 
 
+def test_what_lies_in_the_folder_of_masks_by_the_end_stays(clip, segmenter, tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+
+    def interfere(*_):
+        (folder / "diary.txt").write_text("precious")
+
+    with pytest.raises(MediaError, match="holds other files than masks"):
+        segmenter.segment_file(clip, masks=folder, progress=interfere)
+    assert [path.name for path in tmp_path.rglob("*.txt")] == ["diary.txt"]
+    with pytest.raises(ConfigError, match="would lie in the folder of the masks"):
+        segmenter.segment_file(clip, masks=tmp_path / "n", json=tmp_path / "n" / "a.json")
+
+
+def test_an_empty_folder_that_cannot_be_replaced_is_filled(clip, segmenter, tmp_path, monkeypatch):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    number = folder.stat().st_ino  # as that of a mounted disk, it must stay
+    segmenter.segment_file(clip, masks=folder, fps=1)
+    assert folder.stat().st_ino == number
+    assert sorted(path.name for path in folder.iterdir())[-1] == "classes.json"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
 def test_encoder_quality_and_preset_are_used(clip, segmenter, tmp_path):
     for crf in (10, 45):
         segmenter.segment_file(clip, tmp_path / f"{crf}.mp4", crf=crf, preset="ultrafast")
@@ -270,6 +294,14 @@ def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_pat
     for wrong in ({"codec": "nosuch"}, {"preset": "lightning"}, {"style": "cubist"}):
         with pytest.raises(ConfigError):
             segmenter.segment_file(clip, tmp_path / "a.mp4", **wrong)
+    with pytest.raises(ConfigError, match=r"libx264 does not work with: .*preset lightning"):
+        segmenter.segment_file(clip, tmp_path / "a.mp4", preset="lightning")
+    with pytest.raises(ConfigError, match="no video encoder is called 'aac'"):
+        segmenter.segment_file(clip, tmp_path / "a.mp4", codec="aac")
+    with pytest.raises(ConfigError, match="palette"):
+        segmenter.segment_file(clip, tmp_path / "a.mp4", palette=[(300, 0, 0)])
+    with pytest.raises(ConfigError, match="no engine is called 'tpu'"):
+        Segmenter(engine="tpu")
     for wrong in ({"alpha_video": "a.mp4"}, {"timeline": "a.doc"}):
         with pytest.raises(MediaError):
             segmenter.segment_file(clip, **wrong)

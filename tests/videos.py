@@ -75,6 +75,8 @@ def write_video(
         if sound is not None:
             layout = "mono" if channels == 1 else "stereo"
             audio = output.add_stream(sound, rate=sound_rate, layout=layout)
+            if sound.startswith("wma"):
+                audio.codec_context.bit_rate = 128_000  # it has no default
             samples = tone(sound_seconds or seconds, sound_rate, channels, on)
             done = 0
         for time in times:

@@ -1,6 +1,7 @@
 """`avseg noise-test`: how scores fall as noise rises."""
 
 import math
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +26,7 @@ from avsegcli.commands.on_clips import (
 from avsegcli.errors import ConfigError
 
 RATIOS_DB = "0,5,10,20,inf"
+FARTHEST_DB = 100  # beyond, the mix has not enough digits
 
 
 class Metric(StrEnum):
@@ -129,19 +131,19 @@ def read_ratios(words: Iterable[str]) -> list[float]:
     """Read ratios in dB, of which a word may hold several.
 
     Raises:
-        ConfigError: if one is no number, or nothing can be mixed at it.
+        ConfigError: if one is no number, or farther from 0 than 100 dB but not inf.
 
     Example:
         >>> read_ratios(["0,5", "-5", "inf"])
         [0.0, 5.0, -5.0, inf]
     """
     ratios = []
-    for word in ",".join(words).split(","):
+    for word in re.split(r"\s*,\s*|\s+", " ".join(words).strip()):
         try:
             ratio = float(word)
         except ValueError:
             ratio = math.nan
-        if not ratio > -math.inf:
+        if not (ratio == math.inf or abs(ratio) <= FARTHEST_DB):
             raise ConfigError(
                 f"'{word}' is no signal-to-noise ratio in dB", "write them as --snr 0 5 10 inf"
             )

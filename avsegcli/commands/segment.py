@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsegcli.commands.on_clips import Engine, EngineChoice
-from avsegcli.errors import ConfigError
+from avsegcli.errors import AvsegError, ConfigError
 
 if TYPE_CHECKING:
     from avsegcli.batch import Job
@@ -217,9 +217,10 @@ def segment(
     check_numbers(fps, threshold)
     if json_summary is not None:
         check_place(json_summary)
-    for job in planned[:1]:
+    Look(style.value, alpha).check()
+    of_each_kind = {job.outputs.output and job.outputs.output.suffix: job for job in planned}
+    for job in of_each_kind.values():
         job.outputs.check_formats()
-        Look(style.value, alpha).check()
         Encoding(codec, crf, preset).check(job.outputs.output)
     batch.settle_existing(planned, resume=resume, overwrite=overwrite)
     if dry_run:
@@ -267,9 +268,15 @@ def _run(
         job = planned[0]
         audio, stream = options["audio"], options["audio_stream"]
         if job.status == "waiting" and not job.make_folders:
-            segmenter.check_files(
-                job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
-            )
+            try:
+                segmenter.check_files(
+                    job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
+                )
+            except AvsegError as error:
+                job.status, job.error, job.hint = "failed", error.message, error.hint
+                if json_summary is not None:
+                    batch.write_summary(json_summary, planned)
+                raise
     if any(job.status == "waiting" for job in planned):
         predictor = segmenter.predictor
         if not quiet:

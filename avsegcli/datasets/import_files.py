@@ -4,7 +4,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -114,7 +114,11 @@ def _copy(file: _File, target: Path, source: Path) -> None:
         part.replace(target)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{source}: '{file.path}' is damaged", "Get it again.") from error
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed otherwise
+        message = f"{source}: '{file.path}' cannot be unpacked"
+        raise DataError(message, "Unpack it with another program first.") from error
     except OSError as error:
         raise DataError(f"cannot write {target}: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

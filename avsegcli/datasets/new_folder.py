@@ -20,12 +20,15 @@ def new_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]
         force: replace such an older data set.
 
     Raises:
-        DataError: if something at `out` is in the way.
+        DataError: if something at `out` is in the way, or it cannot be made.
     """
     out = out.resolve()
     _refuse_if_in_the_way(out, marker, force)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise DataError(f"cannot make the folder {out}: {error.strerror}") from error
     try:
         yield partial
         partial.chmod(0o755)

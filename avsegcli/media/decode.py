@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from avsegcli.errors import MediaError
 
 MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
+SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
 ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
 FINEST_TIME_BASE = 10_000_000  # ticks a second
 HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
@@ -261,6 +262,7 @@ class VideoReader:
         self.time_base = self._time_base(stream.time_base)
         self.duration = self._announced_duration()
         self._end = 0.0  # seconds; of what has been read
+        self._left_out = 0  # pictures that do not come after the one before
         self._to_yuv = VideoReformatter()
         self._to_rgb = VideoReformatter()
 
@@ -283,7 +285,10 @@ class VideoReader:
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
         if self._container.duration:
-            return float(self._container.duration / av.time_base)
+            # Matroska says when it ends, not how long it is.
+            matroska = self._container.format.name.startswith("matroska")
+            before = (self._container.start_time or 0) if matroska else 0
+            return float((self._container.duration - before) / av.time_base)
         return None
 
     def __iter__(self) -> Iterator[Any]:
@@ -303,12 +308,14 @@ class VideoReader:
                 pts = 0 if held is None else held.pts + step
             if held is not None:
                 if pts <= held.pts:
+                    self._left_out += 1
                     continue  # a damaged time stamp, or the same picture twice
                 held.duration = pts - held.pts
                 yield held
+            shown = self._on_the_beat((decoded.duration or 0) * stored_base) or step
             held = self._upright(decoded)
-            held.pts, held.time_base, held.duration = pts, self.time_base, step
-            self._end = float((pts + step) * self.time_base)
+            held.pts, held.time_base, held.duration = pts, self.time_base, shown
+            self._end = float((pts + shown) * self.time_base)
         if held is not None:
             yield held
 
@@ -362,6 +369,11 @@ class VideoReader:
         found = []
         if self._decoder.damaged:
             found.append(f"{self.path}: skipped {self._decoder.damaged} damaged video packets")
+        if self._left_out / self.rate > ENDS_EARLY_S:
+            found.append(
+                f"{self.path}: left out {self._left_out} pictures whose time stamps go back, "
+                "as those of files that were only joined do"
+            )
         if self.duration is not None and self._end < self.duration - ENDS_EARLY_S:
             found.append(
                 f"{self.path} ends early, after {self._end:.1f} of {self.duration:.1f} seconds"

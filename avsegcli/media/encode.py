@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,7 @@ from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
 from avsegcli.media.decode import (
+    SOUND_JUMP_S,
     SoundTrack,
     StreamDecoder,
     VideoReader,
@@ -149,6 +151,7 @@ class Sound:
     def __init__(self, track: SoundTrack, output: Any, container: Container) -> None:
         self._input = open_media(track.path)
         source = track.stream_in(self._input)
+        self._time_base = source.time_base
         self._start = start_in(self._input, source.time_base)
         self._decoder = StreamDecoder(self._input, source)
         context = source.codec_context
@@ -189,10 +192,17 @@ class Sound:
         context = self._stream.codec_context
         resampler: av.AudioResampler | None = None
         taken = None  # what the resampler takes
+        time = Fraction(0)  # seconds; where the next frame belongs if nothing is missing
         for frame in self._decoder:
+            rate = frame.sample_rate
             if frame.pts is not None:
-                frame.pts -= self._start
-            form = frame.format.name, frame.layout.name, frame.sample_rate
+                stamp = (frame.pts - self._start) * self._time_base
+                if resampler is None or abs(stamp - time) > SOUND_JUMP_S:
+                    time = stamp
+            # Some containers round time stamps, and some decoders give the last frame none.
+            frame.pts, frame.time_base = round(time * rate), Fraction(1, rate)
+            time += Fraction(frame.samples, rate)
+            form = frame.format.name, frame.layout.name, rate
             if resampler is None or form != taken:  # a broadcast may change from stereo to mono
                 if resampler is not None:
                     yield from self._encoded(resampler.resample(None))
@@ -266,7 +276,13 @@ class VideoWriter:
         codec, options = encoder or container.video
         with told_as_cannot_write(self._name):
             self._output = _create(path, container)
-        self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
+        try:
+            self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
+        except ValueError as error:
+            raise MediaError(
+                f"{self._name}: no {path.suffix} file holds what {codec} encodes",
+                "Choose another encoder, or another suffix.",
+            ) from error
         self._stream.time_base = video.time_base
         context = self._stream.codec_context
         context.width, context.height = wide * video.width, video.height

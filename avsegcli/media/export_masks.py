@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.errors import MediaError
 from avsegcli.media.encode import told_as_cannot_write
 from avsegcli.media.masks import Masks
 from avsegcli.media.palette import Colour
@@ -72,11 +73,24 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             temporary.mkdir()
         yield temporary
         with told_as_cannot_write(folder):
-            if folder.is_dir():
+            if not folder.is_dir():
+                temporary.rename(folder)
+            elif holds_masks_only(folder):
                 before = folder.rename(temporary.with_name(f"{temporary.name}-before"))
                 temporary.rename(folder)
                 shutil.rmtree(before)
-            else:
-                temporary.rename(folder)
+            elif any(folder.iterdir()):
+                raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
+            else:  # it may be where another disk begins, and cannot be replaced then
+                for path in sorted(temporary.iterdir(), reverse=True):  # classes.json first
+                    shutil.move(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def holds_masks_only(folder: Path) -> bool:
+    """Tell whether a folder holds what `MaskFolder` writes, and nothing else."""
+    names = {path.name for path in folder.iterdir()}
+    return CLASSES_FILE in names and all(
+        name == CLASSES_FILE or name.endswith(".png") for name in names
+    )

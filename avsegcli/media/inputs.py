@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
@@ -60,8 +61,9 @@ def find_inputs(
     base = os.path.commonpath([os.path.abspath(one.root) for one in found.values()])  # noqa: PTH100
     below = [Path(os.path.relpath(one.path, base)) for one in found.values()]
     stems = [path.with_suffix("") for path in below]
+    times = Counter(stems)
     return [
-        Input(one.path, path if stems.count(stem) > 1 else stem)
+        Input(one.path, path if times[stem] > 1 else stem)
         for one, path, stem in zip(found.values(), below, stems, strict=True)
     ]
 

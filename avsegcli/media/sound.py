@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_example
-from avsegcli.media.decode import SoundTrack, StreamDecoder, open_media, start_in
+from avsegcli.media.decode import SOUND_JUMP_S, SoundTrack, StreamDecoder, open_media, start_in
 
-SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
+PLANES_READABLE = 7  # of a frame of sound; PyAV reads beyond the memory of more
 
 
 class SoundReader:
@@ -106,6 +107,8 @@ class SoundReader:
 
 def mono(frame: Any) -> NDArray[np.float32]:
     """Average the channels of a decoded sound frame of any sample format, ``(S,)`` in [-1, 1]."""
+    if frame.format.is_planar and len(frame.layout.channels) > PLANES_READABLE:
+        frame = av.AudioResampler(format=frame.format.packed.name).resample(frame)[0]
     samples = frame.to_ndarray()  # (channels, S) if planar, (1, S * channels) if packed
     if not frame.format.is_planar:
         samples = samples.reshape(-1, len(frame.layout.channels)).T

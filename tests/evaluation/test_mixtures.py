@@ -69,5 +69,5 @@ def test_both_sounds_of_a_mixture_have_one_level(single_clips):
 
 
 def test_too_few_classes_are_refused(untrained, single_clips):
-    with pytest.raises(DataError, match="only 1 classes have 2 clips"):
+    with pytest.raises(DataError, match="three classes need 2 clips each"):
         study_mixtures(Predictor(untrained, "cpu"), open_clips(single_clips), classes=["disc"])

@@ -34,6 +34,37 @@ def test_variable_frame_times_survive(tmp_path):
     assert [f.time for f in VideoReader(path)] == pytest.approx([float(t) for t in times], abs=5e-4)
 
 
+def test_the_last_picture_stays_as_long_as_the_file_says(tmp_path):
+    times = [Fraction(0), Fraction(1, 5), Fraction(13, 25)]
+    path = write_video(tmp_path / "a.mkv", times=times, time_base=Fraction(1, 1000), sound=None)
+    slow = tmp_path / "b.mkv"
+    with av.open(str(path)) as source, av.open(str(slow), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        max(packets, key=lambda packet: packet.pts).duration = 3000
+        for packet in packets:
+            packet.stream = stream
+            target.mux(packet)
+    *_, last = VideoReader(slow)
+    assert float(last.duration * last.time_base) == pytest.approx(3.0, abs=0.01)
+
+
+def test_pictures_of_joined_files_are_missed_in_words(tmp_path):
+    piece = write_video(tmp_path / "a.ts", seconds=1.5, time_base=Fraction(1, 90000), rate=25)
+    joined = tmp_path / "b.ts"
+    joined.write_bytes(2 * piece.read_bytes())
+    video = VideoReader(joined)
+    assert len(list(video)) < 60
+    assert any("whose time stamps go back" in line for line in video.problems())
+
+
+def test_the_length_of_matroska_counts_from_its_start(tmp_path):
+    video = VideoReader(write_video(tmp_path / "a.mkv", start=5, seconds=1))
+    assert video.duration == pytest.approx(1.0, abs=0.1)
+    assert len(list(video)) == 30
+    assert video.problems() == []
+
+
 def test_time_starts_with_the_file(tmp_path):
     """MPEG transport streams begin anywhere."""
     path = write_video(tmp_path / "a.ts", start=50, seconds=1, time_base=Fraction(1, 90000))

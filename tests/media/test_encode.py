@@ -90,6 +90,25 @@ def test_sound_that_changes_its_form_is_encoded_on(tmp_path, first, second):
     assert np.diff([time for time, _ in written.sound]).max() < 0.1
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sound"),
+    [(".wmv", "wmv2", "wmav2"), (".mkv", "libx264", "pcm_s24le")],
+)
+def test_sound_without_exact_time_stamps_is_encoded_evenly(tmp_path, suffix, codec, sound):
+    source = write_video(tmp_path / f"a{suffix}", codec=codec, sound=sound, seconds=1)
+    written = rewrite(source, tmp_path / "b.mp4")
+    assert written.sound_codec == "aac"
+    assert written.sound[-1][0] == pytest.approx(1.0, abs=0.1)
+    ticks = np.diff([time for time, _ in written.sound]) * 44100
+    assert ticks == pytest.approx(1024, abs=0.5)  # though Matroska rounds to milliseconds
+
+
+def test_a_codec_that_the_container_does_not_hold_is_refused(tmp_path):
+    source = write_video(tmp_path / "a.mp4", seconds=0.2)
+    with pytest.raises(MediaError, match=r"no \.webm file holds what libx264 encodes"):
+        VideoWriter(tmp_path / "b.webm", VideoReader(source), source, encoder=("libx264", {}))
+
+
 def test_sound_of_another_file_ends_with_the_picture(tmp_path):
     video = VideoReader(write_video(tmp_path / "a.mp4", seconds=1))
     other = write_video(tmp_path / "b.mp4", seconds=0.2, sound_seconds=5)

@@ -37,6 +37,16 @@ def test_sound_shorter_than_the_picture_ends_in_silence(tmp_path):
     assert sound.example(200.0).max() == pytest.approx(np.log(0.01), abs=1e-4)
 
 
+def test_eight_channels_are_averaged():
+    samples = np.random.default_rng(0).uniform(-1, 1, (32, 8)).astype(np.float32)
+    packed = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "flt", "7.1")
+    packed.rate = 48000
+    (planar,) = av.AudioResampler(format="fltp").resample(packed)
+    assert planar.format.is_planar
+    for frame in (packed, planar):
+        assert mono(frame) == pytest.approx(samples.mean(axis=1), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["u8", "s16", "s16p", "s32", "flt", "fltp", "dblp"])
 def test_mono_of_any_sample_format_is_the_mean_in_unit_range(name):
     stereo = np.array([[1.0, 0.5, -1.0], [0.0, 0.5, -0.5]])
