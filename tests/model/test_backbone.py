@@ -101,4 +101,4 @@ def test_without_transformers_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError) as caught:
         build_backbone("resnet50")
-    assert "avseg[backbones]" in caught.value.hint
+    assert ".[backbones]" in caught.value.hint
