@@ -82,7 +82,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             elif any(folder.iterdir()):
                 raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
             else:  # it may be where another disk begins, and cannot be replaced then
-                for path in sorted(temporary.iterdir(), reverse=True):  # classes.json first
+                for path in sorted(temporary.iterdir()):  # classes.json, which says whole, last
                     shutil.move(path, folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
