@@ -28,3 +28,11 @@ def test_a_wrong_option_ends_with_code_2(tmp_path, capsys, option):
 def test_the_help_ends_with_an_example(capsys):
     assert main(["compose", "--help"]) == 0
     assert "avseg compose parts -o clips" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(toy_parts, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / "clips"
+    assert main(["compose", str(toy_parts), "-o", str(out), "--clips", "1", "--jobs", "1"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(f"avseg: cannot make the folder {out}: ")
