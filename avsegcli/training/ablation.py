@@ -178,8 +178,8 @@ def run_ablation(
         if wanted:
             report(f"row {row} ({ROWS[row].model}), {task}, seed {seed}")
         trained = out / task / f"row1-seed{seed}" if row == SEPARATED else run
-        begun, there = (run / STATE).exists(), (run / BEST).exists()
-        if wanted and row != SEPARATED and (begun or not there):
+        begun = (run / STATE).exists()
+        if wanted and row != SEPARATED and (begun or not (run / BEST).exists()):
             start_training(
                 settings,
                 parts,
@@ -196,7 +196,8 @@ def run_ablation(
             scores, threshold = _score(trained, parts, kind, clips, config.data.size, device, row)
             result = _result(row, task, seed, kind, clips, scores, threshold)
             write_whole(run / RESULT.format(kind), json.dumps(vars(result)) + "\n")
-        results += [found for kind in scored if (found := _read_result(run, kind))]
+            scored[kind] = result
+        results += [result for result in scored.values() if result is not None]
     _write_results(out, results)
     return results
 
