@@ -31,7 +31,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         AvsegError: if it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two processes may write one file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content.encode() if isinstance(content, str) else content)

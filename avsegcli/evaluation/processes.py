@@ -52,12 +52,14 @@ def launched_processes() -> Processes | None:
     """
     if "WORLD_SIZE" not in os.environ:
         return None
+    import torch
+
     try:
         from accelerate import PartialState
         from accelerate.utils import gather_object
     except ImportError as error:
         raise ConfigError("--multi-gpu needs accelerate", how_to_install("train")) from error
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())  # else it knows no group on CPUs
     return Processes(state.process_index, state.num_processes, gather_object)
 
 
