@@ -155,6 +155,18 @@ def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
     assert main(["eval", "--dataset", str(clips), "--import-preds", "x", "--listen"]) == 2
 
 
+def test_clips_without_a_coco_result_have_no_object(clips, tmp_path, capsys):
+    names = sorted(path.name for path in (clips / "v1m").iterdir())
+    words = ["eval", "--dataset", str(clips), "--import-preds", str(tmp_path)]
+    result = {"category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
+    for image, code in (f"{names[0]}/0", 0), ("another/0", 1):
+        (tmp_path / "a.json").write_text(json.dumps([{**result, "image_id": image}]))
+        assert main(words) == code
+        others = names[1:] if code == 0 else names
+        said = f"names no object in {len(others)} of {len(names)} clips, as '{others[0]}'"
+        assert said in capsys.readouterr().err
+
+
 def test_several_gpus_are_refused_where_there_are_none(clips, monkeypatch, capsys):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)

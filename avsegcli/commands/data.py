@@ -159,30 +159,18 @@ def _check_table(checks: "list[SplitCheck]") -> "Table":
 
     from avsegcli.datasets.avsbench_files import PUBLISHED
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)  # nine columns in 80 characters
     table.add_column("split", no_wrap=True)
-    for title in (
-        "clips",
-        "published",
-        "usable",
-        "unknown colours",
-        "frames",
-        "sizes",
-        "no sound",
-        "short sound",
-        "log-mel",
-    ):
-        table.add_column(title, justify="right")
+    titles = "clips", "usable", "unknown\ncolours", "frames", "sizes"
+    for title in (*titles, "no\nsound", "short\nsound", "log-mel"):
+        table.add_column(title, justify="right", no_wrap=True)
     for split in checks:
         width, height = split.sizes[0] if split.sizes else (0, 0)
-        more = f" and {len(split.sizes) - 1} more" if len(split.sizes) > 1 else ""
-        numbers = (split.unknown_colours, split.frames)
+        more = f"\nand {len(split.sizes) - 1} more" if len(split.sizes) > 1 else ""
         table.add_row(
             f"{split.subset} {split.split}",
-            str(split.clips),
-            "-" if split.published is None else str(split.published),
-            str(split.usable),
-            *map(str, numbers),
+            str(split.clips) + ("" if split.published is None else f" of {split.published}"),
+            *map(str, (split.usable, split.unknown_colours, split.frames)),
             f"{width} x {height}{more}" if split.sizes else "-",
             *map(str, (split.silent, split.short, split.log_mel)),
         )

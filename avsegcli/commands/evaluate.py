@@ -20,7 +20,7 @@ from avsegcli.commands.on_clips import (
     clip_progress,
     open_clips,
 )
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from avsegcli.graph_predictor import GraphPredictor
@@ -159,6 +159,11 @@ def evaluate(
         )
     if quiet:
         return
+    if isinstance(judged, StoredMasks) and judged.unnamed:
+        of = f"{len(judged.unnamed)} of {len(clips)} clips, as '{min(judged.unnamed)}'"
+        if len(judged.unnamed) == len(clips):
+            raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
+        typer.echo(f"{import_preds} names no object in {of}", err=True)
     origin = {"model": name, "data": dataset or "packaged test set", "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
     results = Console(highlight=False)

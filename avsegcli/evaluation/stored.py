@@ -10,7 +10,8 @@ the classes background and object, the probability times 255, or, if no value is
 for other data class indices.
 
 Or COCO's results: a list of {"image_id": "<clip>/<t>", "category_id": index or class name,
-"segmentation": RLE or polygons, "score": 1.0} in *.json; t counted from 0.
+"segmentation": RLE or polygons, "score": 1.0} in *.json; t counted from 0. A frame or clip of which
+they say nothing has no object.
 """
 
 import json
@@ -52,6 +53,7 @@ class StoredMasks:
 
     Attributes:
         classes: as given.
+        unnamed: the clips asked for of which COCO results say nothing.
 
     Raises:
         DataError: if there is no picture and no JSON file in the folder, or it cannot be read.
@@ -61,6 +63,7 @@ class StoredMasks:
         self.root, self.classes = root, classes
         self._pictures: dict[str, dict[int, Path]] = defaultdict(dict)
         self._results: dict[str, dict[int, list[dict[str, Any]]]] = {}
+        self.unnamed: set[str] = set()
         if not root.is_dir():
             raise DataError(f"{root} is no folder of masks")
         for path in sorted(root.rglob("*.png")):
@@ -99,9 +102,12 @@ class StoredMasks:
         return ClipPrediction(probs, labels)
 
     def _read_frame(self, clip: Clip, t: int) -> _Frame:
+        numbers = self._pictures.get(clip.name)
         if clip.name in self._results:
             return self._draw_results(clip, t)
-        numbers = self._pictures.get(clip.name)
+        if numbers is None and self._results:
+            self.unnamed.add(clip.name)
+            return self._draw_results(clip, t)
         if numbers is None:
             raise DataError(f"{self.root} has no masks of clip '{clip.name}'")
         first = 0 if 0 in numbers else BINARY_FRAMES[0]
@@ -153,7 +159,7 @@ class StoredMasks:
         height, width = clip.labels.shape[1:]
         probs = np.zeros((height, width), np.float32)
         labels = np.zeros((height, width), np.uint8)
-        for result in self._results[clip.name].get(t, []):
+        for result in self._results.get(clip.name, {}).get(t, []):
             try:
                 mask = decode_segmentation(result["segmentation"], (height, width))
             except (ValueError, KeyError, TypeError) as error:

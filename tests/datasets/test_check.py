@@ -21,7 +21,9 @@ def test_a_whole_set_is_usable(avss, capsys):
     assert (test.silent, test.short, test.log_mel, test.unknown_colours) == (0, 0, 0, 0)
     assert (320, 240) in test.sizes
     assert main(["data", "check", str(avss)]) == 0
-    assert "avss train" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "avss train" in table
+    assert "\u2026" not in table  # nothing is cut in 80 columns
 
 
 def test_what_is_missing_or_damaged_is_counted_and_named(avss, capsys, monkeypatch):
