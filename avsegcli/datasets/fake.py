@@ -23,12 +23,12 @@ from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.compose import Composer, clip_name
 from avsegcli.datasets.files import read_waveform
-from avsegcli.datasets.indexed_png import encode_indexed_png
 from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import SPLITS, Parts
 from avsegcli.datasets.toy import write_toy_parts
 from avsegcli.datasets.transforms import clip_log_mel
+from avsegcli.indexed_png import encode_indexed_png
 
 STANDS_FOR = {"disc": "dog", "square": "drum", "star": "bird", "triangle": "violin"}
 TASKS: dict[Subset, Task] = {"s4": "single", "ms3": "multi", "avss": "semantic"}

@@ -3,22 +3,19 @@
 import json
 import secrets
 import shutil
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avsegcli.errors import MediaError
+from avsegcli.indexed_png import encode_indexed_png
 from avsegcli.media.encode import told_as_cannot_write
 from avsegcli.media.masks import Masks
 from avsegcli.media.palette import Colour
 
 CLASSES_FILE = "classes.json"
-COMPRESSION = 3  # of zlib; masks are flat, more gains little
 
 
 class MaskFolder:
@@ -38,25 +35,8 @@ class MaskFolder:
 
     def add(self, index: int, masks: Masks) -> None:
         """Write the masks of one frame."""
-        png = indexed_png(masks.labels(), self._colours)
+        png = encode_indexed_png(masks.labels(), self._colours)
         (self._folder / f"{index:06d}.png").write_bytes(png)
-
-
-def indexed_png(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
-    """Encode a picture of indices, ``(H, W)``, with their RGB colours, ``(at most 256, 3)``."""
-    height, width = labels.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter: none
-    rows[:, 1:] = labels
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.tobytes()),
-        (b"IDAT", zlib.compress(rows.tobytes(), COMPRESSION)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in parts
-    )
 
 
 @contextmanager

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.indexed_png import encode_indexed_png
 from avsegcli.datasets.palette import label_colours, labels_to_colours
 from avsegcli.errors import DataError
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.evaluation.stored import StoredMasks
+from avsegcli.indexed_png import encode_indexed_png
 
 CLASSES = ("background", "cat", "dog")
 LABELS = np.zeros((2, 8, 12), np.uint8)
