@@ -13,7 +13,7 @@ class Quantized(NamedTuple):
 
     vectors: Tensor  # same shape as the tokens; gradients pass straight through to them
     indices: Tensor  # shape without the last axis, int64 in [0, K)
-    loss_commit: Tensor  # (), mean squared distance of the tokens to their code vectors
+    loss: Tensor  # (...,), of each token: Eq. 9 with the mean over channels
 
 
 class Codebook(nn.Module):
@@ -22,8 +22,7 @@ class Codebook(nn.Module):
     The first term of Eq. 9 moves each code vector towards the tokens that chose it. We do this by
     an exponential moving average (van den Oord et al. 2017, appendix A.1), its optimum in closed
     form, which is the default for its steadiness: no learning rate of its own, and it does not
-    share AdamW's momentum. `ema=False` gives the gradient form, whose loss is then part of
-    `loss_commit`.
+    share AdamW's momentum. `ema=False` gives the gradient form, which is then part of the loss.
 
     Tokens can only be quantized well once they mean something: with `warmup`, none are in the first
     steps of training (they go on as they are, while the codebook follows them), then more and more.
@@ -94,9 +93,9 @@ class Codebook(nn.Module):
             indices = (flat @ code.detach().T).argmax(1)  # (M,)
             nearest = code[indices].view(tokens.shape)
             share = self._quantized_share()
-            loss = share * self.beta * F.mse_loss(tokens, nearest.detach().to(tokens.dtype))
+            loss = share * self.beta * (tokens - nearest.detach()).square().mean(-1)
             if learns and not self.ema:
-                loss = loss + F.mse_loss(nearest, tokens.detach().to(nearest.dtype))
+                loss = loss + (nearest - tokens.detach()).square().mean(-1)
             if learns:
                 self._update(flat, indices)
         step = nearest.detach() - tokens.detach()

@@ -148,7 +148,8 @@ class QSD(nn.Module):
         tokens, global_indices, loss_commit = None, None, audio.new_zeros(())
         if self.global_decomposition is not None and self.token_classes is not None:
             tokens = self.global_decomposition(fused, present)  # g, (B, N, D)
-            tokens, global_indices, loss_commit = self._quantize(tokens, update=True)
+            tokens, global_indices, loss = self._quantize(tokens, update=True)
+            loss_commit = loss.mean()
             token_logits.append(self.token_classes(tokens)[:, None])
         recombined = visual
         if self.recombination is not None:
@@ -161,8 +162,11 @@ class QSD(nn.Module):
         local_indices = None
         if self.local_decomposition is not None and self.token_classes is not None:
             local = self.local_decomposition(fused.flatten(0, 1)[:, None])  # l, (B * T, N, D)
-            queries, local_indices, loss_local = self._quantize(local, update=False)
-            loss_commit = loss_commit + loss_local
+            queries, local_indices, loss = self._quantize(local, update=False)
+            loss = _by_clip(loss, num_frames)  # (B, T, N)
+            if present is not None:
+                loss = loss * present[..., None]
+            loss_commit = loss_commit + loss.sum(1).mean()
             token_logits.append(_by_clip(self.token_classes(queries), num_frames))
         else:
             queries = fused[:, :, None].expand(-1, -1, self.num_tokens, -1)
@@ -221,7 +225,7 @@ class QSD(nn.Module):
 
     def _quantize(self, tokens: Tensor, *, update: bool) -> tuple[Tensor, Tensor | None, Tensor]:
         if self.codebook is None:
-            return tokens, None, tokens.new_zeros(())
+            return tokens, None, tokens.new_zeros(tokens.shape[:-1])
         quantized: Quantized = self.codebook(tokens, update=update)
         return quantized
 

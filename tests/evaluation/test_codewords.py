@@ -33,7 +33,7 @@ def test_the_error_is_that_of_the_network_s_own_quantization(untrained, single_c
     codebook, losses = predictor.model.codebook, {True: [], False: []}
     handle = codebook.register_forward_hook(
         lambda _, inputs, update, output: losses[update["update"]].append(
-            float(output.loss_commit) / codebook.beta
+            float(output.loss.mean()) / codebook.beta
         ),
         with_kwargs=True,
     )

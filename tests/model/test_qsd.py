@@ -75,10 +75,21 @@ def test_a_clip_is_the_same_filled_up_with_frames_that_are_not_present(config):
     present = torch.tensor([[True] * 3, [True, False, False]])
     with torch.no_grad():
         together = model(frames, log_mel, present=present)
-        alone = model(frames[1:, :1], log_mel[1:, :1])
+        whole, alone = model(frames[:1], log_mel[:1]), model(frames[1:, :1], log_mel[1:, :1])
     for name in ("mask_logits", "class_logits", "boxes", "heard_logits", "visible_logits"):
         a, b = getattr(together, name)[1:, :1], getattr(alone, name)
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(together.loss_commit, (whole.loss_commit + alone.loss_commit) / 2)
+
+
+def test_the_loss_of_quantization_is_eq_9(config):
+    model, losses = build_qsd(config, 4).eval(), []
+    model.codebook.register_forward_hook(lambda _, inputs, output: losses.append(output.loss))
+    with torch.no_grad():
+        output = model(*make_clips(2, 3))
+    clips, frames = losses  # (B, N) and (B * T, N)
+    expected = clips.mean() + frames.view(2, 3, -1).sum(1).mean()
+    torch.testing.assert_close(output.loss_commit, expected)
 
 
 def test_padding_has_little_say(config):
