@@ -12,7 +12,7 @@ from pathlib import Path
 from avsegcli import __version__
 from avsegcli.errors import WeightsError
 
-ATTEMPTS = 4  # in a row that bring nothing; one that brings something begins the count anew
+ATTEMPTS = 4  # in a row that bring nothing new; one that does begins the count anew
 TIMEOUT_S = 20.0  # without a byte
 PAUSE_S = 1.0  # before the next attempt
 _CHUNK = 1 << 18
@@ -55,15 +55,11 @@ def fetch(
     part = target.with_name(f".{target.name}.{(sha256 or 'unknown')[:12]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fill(url, part, size, progress)
+        _fill(url, part, sha256, size, progress)
         if sha256 is not None:
             found = file_sha256(part)
             if found != sha256:
-                part.unlink()
-                raise WeightsError(
-                    f"what {url} gave has the sha256 {found[:12]}..., not {sha256[:12]}...",
-                    "It was deleted. Try again; if it stays so, the file there is another.",
-                )
+                raise _another(url, part, f"the sha256 {found[:12]}..., not {sha256[:12]}...")
         part.replace(target)
     except OSError as error:
         raise WeightsError(f"cannot write {target}: {error.strerror or error}") from error
@@ -75,39 +71,62 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fill(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
+def _fill(
+    url: str, part: Path, sha256: str | None, size: int | None, progress: Progress | None
+) -> None:
     """Append to a partial file until it is whole."""
-    failures = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        if size is not None and before == size:
-            return
+    if size is not None and _length(part) > size:
+        part.unlink()
+    failures, furthest = 0, _length(part)
+    while size is None or _length(part) != size:
         reason = "the connection broke off"
         try:
             size = _append(url, part, size, progress)
-            if part.stat().st_size == size or size is None:
+            if size is None:
                 return
+            if _length(part) > size:
+                raise _another(url, part, f"more than {size} bytes")
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # what is there is longer than the file
+            error.close()
+            if error.code == 416:  # what is there is all that the server has, or more
+                if sha256 is not None and part.exists() and file_sha256(part) == sha256:
+                    return
+                if size is not None:
+                    raise _another(url, part, f"fewer than {size} bytes") from error
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code not in (408, 429):
                 raise WeightsError(f"{url}: {error.code} {error.reason}") from error
             reason = f"{error.code} {error.reason}"
         except _BROKEN as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        now = part.stat().st_size if part.exists() else 0
-        failures = 0 if now > before else failures + 1
+        now = _length(part)
+        failures = 0 if now > furthest else failures + 1
+        furthest = max(furthest, now)
         if failures == ATTEMPTS:
             raise WeightsError(
                 f"cannot download {url}: {reason}",
                 f"{now} bytes are kept: the same command goes on from there." if now else "",
             )
-        time.sleep(PAUSE_S)
+        if now != size:
+            time.sleep(PAUSE_S)
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _another(url: str, part: Path, found: str) -> WeightsError:
+    """Delete what is not the file that was asked for, and say so."""
+    part.unlink(missing_ok=True)
+    return WeightsError(
+        f"what {url} gave has {found}",
+        "It was deleted. Try again; if it stays so, the file there is another.",
+    )
 
 
 def _append(url: str, part: Path, size: int | None, progress: Progress | None) -> int | None:
     """Ask once for what is missing, and return the size of the file if it is known now."""
-    done = part.stat().st_size if part.exists() else 0
+    done = _length(part)
     headers = {"User-Agent": f"avseg/{__version__}", "Accept-Encoding": "identity"}
     if done:
         headers["Range"] = f"bytes={done}-"
@@ -124,4 +143,6 @@ def _append(url: str, part: Path, size: int | None, progress: Progress | None) -
                 done += len(chunk)
                 if progress is not None:
                     progress(done, size)
+                if size is not None and done > size:
+                    break
     return size

@@ -15,7 +15,7 @@ class Hub:
 
     def __init__(self):
         self.files, self.mishaps, self.ranges, self.heads = {}, [], [], []
-        self.states_sha256 = True
+        self.states_sha256 = self.knows_ranges = True
         self.stopped = threading.Event()
         hub = self
 
@@ -72,7 +72,7 @@ class Hub:
             request.send_error(404 if content is None else 500)
             return
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        if mishap == "no range":
+        if mishap == "no range" or not self.knows_ranges:
             asked, start = None, 0
         if start >= len(content):
             request.send_error(416)
