@@ -132,11 +132,11 @@ def evaluate(
     clips = open_clips(dataset, split, data_root, quiet=quiet)
     judged: StoredMasks | GraphPredictor | Predictor
     if import_preds is not None:
-        judged, threshold = StoredMasks(import_preds, clips.classes), 0.5
+        judged = StoredMasks(import_preds, clips.classes)
         name = said = f"masks of {import_preds}"
     else:
         judged = open_predictor(weights, device, engine.value)
-        name, threshold = judged.model_name, judged.threshold
+        name = judged.model_name
         said = f"{name} on {judged.device_name}"
     if not quiet:
         typer.echo(said, err=True)
@@ -147,7 +147,6 @@ def evaluate(
             judged,
             clips,
             size=size.value,
-            threshold=threshold,
             group=f_group.value,
             convention=convention.value,
             listen=listen,

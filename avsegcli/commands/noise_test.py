@@ -110,14 +110,7 @@ def noise_test(
     models = load_models(weights, device, engine)
     with clip_progress() as progress:
         conditions = noise_sweep(
-            models,
-            clips,
-            source,
-            ratios,
-            seeds=seeds,
-            threshold=next(iter(models.values())).threshold,
-            listen=listen,
-            progress=progress,
+            models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
     Console(highlight=False).print(sweep_table(conditions, metrics))
     if output is not None:

@@ -47,7 +47,6 @@ def panel(
     check_output(output, ["panel.png", "panel.svg"], force=force)
     data = open_clips(dataset, split, data_root)
     models = load_models(weights, device, engine)
-    threshold = next(iter(models.values())).threshold
-    rows = draw_panel_rows(models, data, clips=clips, number=number, threshold=threshold)
+    rows = draw_panel_rows(models, data, clips=clips, number=number)
     for path in save_figure(draw_panel(rows), output, "panel"):
         typer.echo(path)

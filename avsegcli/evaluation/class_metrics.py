@@ -1,5 +1,6 @@
 """The scores of classes: `avss`, averaged frame by frame, and `pooled`, over the whole split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +47,7 @@ class AvssScores:
     f_no_background: float
     miou_present: float  # only classes that truth or prediction has in some frame
     f_present: float
+    miou_known: float  # only classes that the model knows
     class_iou: tuple[float | None, ...]  # None: never seen
     class_frames: tuple[int, ...]  # frames that each class's IoU rests on
 
@@ -55,6 +57,7 @@ class Avss(Accumulator):
 
     Args:
         num_classes: scored classes, background included.
+        known: the indices of those that the model knows; None: all.
 
     Example:
         >>> def frame(index, labels, target):
@@ -68,8 +71,9 @@ class Avss(Accumulator):
         (0.458333, 0.592262, (0.875, 0.5, 0.0))
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, known: Sequence[int] | None = None) -> None:
         self.num_classes = num_classes
+        self._known = list(range(num_classes) if known is None else known)
         self._frames: PerFrame[_ClassCounts] = PerFrame()
 
     def update(self, frame: ScoredFrame) -> None:
@@ -98,6 +102,7 @@ class Avss(Accumulator):
             f_no_background=mean(class_f[1:]),
             miou_present=mean(class_iou[seen]),
             f_present=mean(class_f[seen]),
+            miou_known=mean(class_iou[self._known]),
             class_iou=_or_none(class_iou, seen),
             class_frames=tuple(num_frames.tolist()),
         )

@@ -55,7 +55,6 @@ class Scores:
     """All numbers of one evaluation, each under the name of its convention."""
 
     size: Size  # numbers of different sizes are not comparable
-    threshold: float  # of the class labels; probabilities are cut at 0.5 as the metrics define
     classes: tuple[str, ...]  # that `avss` and `pooled` score, background first
     unknown_classes: tuple[str, ...]  # classes of the data that the model does not know
     summary: Summary
@@ -76,7 +75,6 @@ def evaluate(
     dataset: ClipDataset,
     *,
     size: Size = "protocol",
-    threshold: float = 0.5,
     group: Group = "video",
     convention: Convention = "aligned",
     listen: bool = False,
@@ -96,7 +94,6 @@ def evaluate(
         dataset: clips with truth; their names must differ.
         size: "protocol": scored at 224 x 224, frames that are not square squashed, as AVSBench
             does; "native": at the size of the truth as stored.
-        threshold: probability from which a pixel has a class in the class metrics.
         group: frames whose F curves `tpavi` averages.
         convention: how log-mel examples are cut from a waveform.
         listen: also compute `mute`, `swap` and `solo`, which takes about three times as long; only
@@ -111,7 +108,7 @@ def evaluate(
         DataError: if no clip has an annotated frame, or a clip cannot be read.
     """
     shared = match_classes(predictor.classes, dataset.classes)
-    metrics = _Metrics(group, len(shared.names))
+    metrics = _Metrics(group, shared)
     listening = None
     if listen and not isinstance(predictor, StoredMasks):
         listening = Listening(predictor, dataset, convention=convention, seed=seed)
@@ -120,7 +117,7 @@ def evaluate(
     with closing(read_ahead(dataset, share, workers)) as clips:
         for done, (index, clip) in enumerate(zip(share, clips, strict=True), start=1):
             rows, columns = PROTOCOL_SIZE if size == "protocol" else clip.labels.shape[1:]
-            predicted = _predict(predictor, clip, (rows, columns), threshold, convention)
+            predicted = _predict(predictor, clip, (rows, columns), convention)
             frames = _scored_frames(clip, predicted, shared, (rows, columns))
             metrics.update(frames)
             if listening is not None:
@@ -145,7 +142,6 @@ def evaluate(
 
     return Scores(
         size=size,
-        threshold=threshold,
         classes=shared.names,
         unknown_classes=shared.unknown,
         summary=metrics.summary.compute(),
@@ -161,25 +157,25 @@ def evaluate(
 class _Metrics:
     """All metrics side by side."""
 
-    def __init__(self, group: Group, num_classes: int) -> None:
+    def __init__(self, group: Group, shared: ClassMap) -> None:
+        num_classes = len(shared.names)
+        known = [shared.names.index(name) for name in shared.known]
         self.summary, self.tpavi, self.davis = Summarize(), Tpavi(group), Davis()
-        self.avss, self.pooled = Avss(num_classes), Pooled(num_classes)
+        self.avss, self.pooled = Avss(num_classes, known), Pooled(num_classes)
+        self._all = self.summary, self.tpavi, self.avss, self.pooled, self.davis
         self.has_frames = False
 
     def update(self, frames: list[ScoredFrame]) -> None:
         """Score the frames of one clip."""
         for frame in frames:
-            for metric in (self.summary, self.tpavi, self.avss, self.pooled, self.davis):
+            for metric in self._all:
                 metric.update(frame)
             self.has_frames = True
 
     def merge(self, other: "_Metrics") -> None:
         """Take in what another process has scored."""
-        self.summary.merge(other.summary)
-        self.tpavi.merge(other.tpavi)
-        self.avss.merge(other.avss)
-        self.pooled.merge(other.pooled)
-        self.davis.merge(other.davis)
+        for mine, theirs in zip(self._all, other._all, strict=True):
+            mine.merge(theirs)
         self.has_frames |= other.has_frames
 
     def compute_clips(self) -> tuple[ClipScores, ...]:
@@ -192,13 +188,11 @@ def _predict(
     predictor: ClipPredictor | StoredMasks,
     clip: Clip,
     size: tuple[int, int],
-    threshold: float,
     convention: Convention,
 ) -> ClipPrediction:
     if isinstance(predictor, StoredMasks):
-        return predictor.predict(clip, size, threshold)
-    log_mel = log_mel_of(clip, convention)
-    return predict_clip(predictor, clip.frames, log_mel, size=size, threshold=threshold)
+        return predictor.predict(clip, size)
+    return predict_clip(predictor, clip.frames, log_mel_of(clip, convention), size=size)
 
 
 def _scored_frames(

@@ -88,18 +88,18 @@ def study_mixtures(
     """
     require_decomposition(predictor)
     shared = match_classes(predictor.classes, dataset.classes)
-    unknown = [name for name in classes or () if name not in shared.names[1:]]
+    unknown = [name for name in classes or () if name not in shared.known[1:]]
     if unknown:
         raise ConfigError(
             f"no class that these clips and the model share is called '{unknown[0]}'",
-            f"One of {', '.join(shared.names[1:])}.",
+            f"One of {', '.join(shared.known[1:])}.",
         )
     alone: dict[str, list[int]] = {}  # class to the places of its clips in the data set
     for place in range(len(dataset)):
         heard = {index for second in heard_classes(dataset[place]) for index in second}
-        if len(heard) == 1 and (index := int(shared.of_data[heard.pop()])) < len(shared.names):
-            alone.setdefault(shared.names[index], []).append(place)
-    wanted = [name for name in shared.names if name in (alone if classes is None else classes)]
+        if len(heard) == 1:
+            alone.setdefault(shared.names[shared.of_data[heard.pop()]], []).append(place)
+    wanted = [name for name in shared.known if name in (alone if classes is None else classes)]
     kept = [name for name in wanted if len(alone.get(name, ())) >= LEAST_CLIPS]
     if len(kept) < 3:
         raise DataError(

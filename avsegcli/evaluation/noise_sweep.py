@@ -104,7 +104,6 @@ def noise_sweep(
     ratios_db: Sequence[float],
     *,
     seeds: int = 1,
-    threshold: float = 0.5,
     listen: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Condition]:
@@ -116,7 +115,6 @@ def noise_sweep(
         noise: what is mixed in.
         ratios_db: signal-to-noise ratios; ``inf`` is the sound as it is, for which one seed does.
         seeds: number of mixes of each clip at each ratio, of the seeds 0, 1, ...
-        threshold: probability from which a pixel has a class in the class metrics.
         listen: also compute `mute`, `swap` and `solo`.
         progress: called after each clip with the number of clips done and of all.
 
@@ -141,14 +139,7 @@ def noise_sweep(
     conditions = []
     for run, (name, ratio, seed) in enumerate(runs):
         noisy = NoisyClips(clips, noise, ratio, seed)
-        scores = evaluate(
-            models[name],
-            noisy,
-            threshold=threshold,
-            listen=listen,
-            seed=seed,
-            progress=told(run),
-        )
+        scores = evaluate(models[name], noisy, listen=listen, seed=seed, progress=told(run))
         measured = [value for value in noisy.measured.values() if value is not None]
         off = max((abs(value - ratio) for value in measured if value != ratio), default=0.0)
         conditions.append(

@@ -33,7 +33,6 @@ def draw_panel_rows(
     *,
     clips: Sequence[str] | None = None,
     number: int = 4,
-    threshold: float = 0.5,
 ) -> list[PanelRow]:
     """Paint one frame of some clips by each model.
 
@@ -43,13 +42,13 @@ def draw_panel_rows(
         clips: names of those to show; None: those in which most is to be told apart, of
             which first come those with the most classes that sound.
         number: how many, if `clips` is None.
-        threshold: probability from which a pixel is painted.
 
     Raises:
         DataError: if there is no clip of a name, or none with anything that sounds.
     """
     rows, names = [], dataset.classes
-    for clip in _chosen(dataset, clips, number):
+    for index in _chosen(dataset, clips, number):
+        clip = dataset[index]
         second = _telling_second(clip)
         frame = clip.frames[second]
         truth = clip.labels[second]
@@ -57,9 +56,7 @@ def draw_panel_rows(
         painted = _colours(truth, names)
         for name, model in models.items():
             log_mel = clip_log_mel(clip.waveform, len(clip.frames))
-            prediction = predict_clip(
-                model, clip.frames, log_mel, size=frame.shape[:2], threshold=threshold
-            )
+            prediction = predict_clip(model, clip.frames, log_mel, size=frame.shape[:2])
             labels = _as_in_data(model.classes, names)[prediction.labels[second]]
             pictures[name] = paint(frame, labels)
             painted |= _colours(labels, names)
@@ -90,20 +87,22 @@ def _telling_second(clip: Clip) -> int:
     return int(np.lexsort((sounding.sum(axis=(1, 2)), numbers))[-1])
 
 
-def _chosen(dataset: ClipDataset, names: Sequence[str] | None, number: int) -> list[Clip]:
-    found: list[tuple[int, Clip]] = []
+def _chosen(dataset: ClipDataset, names: Sequence[str] | None, number: int) -> list[int]:
+    """Choose clips by their places in the data set, which may be larger than memory."""
+    places: dict[str, int] = {}
+    classes: list[int] = []  # of each clip: how many sound
     for index in range(len(dataset)):
         clip = dataset[index]
-        sounding = np.unique(clip.labels[(clip.labels > 0) & (clip.labels < IGNORE)])
-        if len(sounding) if names is None else clip.name in names:
-            found.append((-len(sounding), clip))
+        sounding = (clip.labels > 0) & (clip.labels < IGNORE)
+        classes.append(len(np.unique(clip.labels[sounding])))
+        places[clip.name] = index
     if names is None:
-        if not found:
+        most = sorted(range(len(classes)), key=lambda index: -classes[index])[:number]
+        if not classes or classes[most[0]] == 0:
             raise DataError("in no clip anything visible sounds", "choose other clips")
-        return [clip for _, clip in sorted(found, key=lambda item: item[0])[:number]]
-    by_name = {clip.name: clip for _, clip in found}
-    missing = [name for name in names if name not in by_name]
+        return [index for index in most if classes[index]]
+    missing = [name for name in names if name not in places]
     if missing:
-        some = ", ".join(dataset[index].name for index in range(min(3, len(dataset))))
+        some = ", ".join(list(places)[:3])
         raise DataError(f"there is no clip '{missing[0]}'", f"The first are called {some}.")
-    return [by_name[name] for name in names]
+    return [places[name] for name in names]

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.evaluation.metrics import HALF
+
 Size = Literal["protocol", "native"]
 PROTOCOL_SIZE = (224, 224)  # rows, columns: the size at which AVSBench is scored
 LONGEST_WINDOW = 10  # frames: AVSBench's longest clips; what is longer is predicted in windows
@@ -37,7 +39,7 @@ class ClipPrediction(NamedTuple):
     """What a predictor says of a clip, at the size of the truth."""
 
     probs: NDArray[np.float32]  # (T, H, W) in [0, 1], probability of the likeliest class
-    labels: NDArray[np.uint8]  # (T, H, W), that class; 0 where it is below the threshold
+    labels: NDArray[np.uint8]  # (T, H, W), that class; 0 where it is below a half
 
 
 def predict_clip(
@@ -46,7 +48,6 @@ def predict_clip(
     log_mel: NDArray[np.float32],
     *,
     size: tuple[int, int],
-    threshold: float = 0.5,
 ) -> ClipPrediction:
     """Predict a clip and bring the result to the size at which it is scored.
 
@@ -55,7 +56,6 @@ def predict_clip(
         frames: ``(T, H, W, 3)`` RGB.
         log_mel: ``(T, 96, 64)``.
         size: rows and columns of the result; probabilities are interpolated bilinearly.
-        threshold: probability from which a pixel has a class.
     """
     window = predictor.num_frames if len(frames) > LONGEST_WINDOW else len(frames)
     probs = np.empty((len(frames), *size), np.float32)
@@ -66,7 +66,7 @@ def predict_clip(
             predictor.predict(list(frames[piece]), log_mel[piece]), start
         ):
             probs[t], labels[t] = _likeliest(class_probs, size)
-    labels[probs < threshold] = 0
+    labels[probs < HALF] = 0
     return ClipPrediction(probs, labels)
 
 

@@ -41,12 +41,14 @@ def metric_rows(scores: Scores) -> list[tuple[str, str, float | None]]:
     """Name every number of every convention: convention, metric, value."""
     tpavi, avss, pooled, davis = scores.tpavi, scores.avss, scores.pooled, scores.davis
     group = "the split" if tpavi.group == "split" else f"each {tpavi.group}"
+    known = ("avss", "mIoU of classes that the model knows", avss.miou_known)
     return [
         ("tpavi", "J", tpavi.j),
         ("tpavi", f"F, best threshold of {group}", tpavi.f),
         ("avss", "mIoU", avss.miou),
         ("avss", "mIoU without background", avss.miou_no_background),
         ("avss", "mIoU of classes present", avss.miou_present),
+        *([known] if scores.unknown_classes else []),
         ("avss", "F", avss.f),
         ("avss", "F without background", avss.f_no_background),
         ("avss", "F of classes present", avss.f_present),

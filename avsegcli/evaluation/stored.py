@@ -30,6 +30,7 @@ from avsegcli.datasets.coco import decode_segmentation
 from avsegcli.datasets.files import read_indices, read_picture
 from avsegcli.datasets.palette import colours_to_labels
 from avsegcli.errors import DataError
+from avsegcli.evaluation.metrics import HALF
 from avsegcli.evaluation.prediction import ClipPrediction, resize_labels
 
 _INNER = {"labels_rgb", "gt_masks", "masks"}  # folders between a clip's and its pictures
@@ -78,14 +79,13 @@ class StoredMasks:
                 f"{root} holds no masks", "<clip>/<t>.png, <clip>/<clip>_<n>.png or COCO *.json"
             )
 
-    def predict(self, clip: Clip, size: tuple[int, int], threshold: float) -> ClipPrediction:
+    def predict(self, clip: Clip, size: tuple[int, int]) -> ClipPrediction:
         """Read what is stored for a clip and bring it to the size at which it is scored.
 
         Args:
             clip: the clip.
             size: rows and columns; masks and classes are resized by the nearest pixel,
                 probabilities bilinearly.
-            threshold: probability from which a pixel of data with one class has it.
 
         Raises:
             DataError: if the clip or one of its annotated frames is not there.
@@ -98,7 +98,7 @@ class StoredMasks:
             probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=interpolation)
             labels[t] = resize_labels(frame.labels, size)
             if len(self.classes) == 2:
-                labels[t] = probs[t] >= threshold
+                labels[t] = probs[t] >= HALF
         return ClipPrediction(probs, labels)
 
     def _read_frame(self, clip: Clip, t: int) -> _Frame:

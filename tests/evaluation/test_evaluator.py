@@ -107,21 +107,19 @@ def test_probabilities_are_upsampled_bilinearly():
 
     dataset = clip("a", np.zeros((1, 4, 8), np.uint8))
     mel = np.zeros((1, 96, 64), np.float32)
-    result = predict_clip(Coarse(), dataset.frames, mel, size=(4, 8), threshold=0.5)
+    result = predict_clip(Coarse(), dataset.frames, mel, size=(4, 8))
     cat = np.array([1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0])
     expected = np.maximum(cat, 0.6 * cat[::-1])
     np.testing.assert_allclose(result.probs[0], np.tile(expected, (4, 1)), atol=1e-6)
     assert result.labels[0, 0].tolist() == [1, 1, 1, 1, 0, 2, 2, 2]
 
 
-def test_the_threshold_decides_what_has_a_class():
+@pytest.mark.parametrize(("brightness", "found"), [(0.4, 0), (0.6, 1)])
+def test_what_is_less_probable_than_a_half_has_no_class(brightness, found):
     dim = clip("a", squares(1))
-    dim.frames[:] = dim.frames * 0.6
-    strict, usual = (
-        evaluate(Sees(), Clips([dim]), size="native", threshold=at) for at in (0.7, 0.5)
-    )
-    assert (strict.pooled.foreground_iou, usual.pooled.foreground_iou) == (0, 1)
-    assert strict.tpavi == usual.tpavi  # which is defined at 0.5
+    dim.frames[:] = dim.frames * brightness
+    scores = evaluate(Sees(), Clips([dim]), size="native")
+    assert scores.pooled.foreground_iou == scores.tpavi.j == found
 
 
 def test_clips_of_up_to_ten_frames_are_seen_at_once_and_longer_ones_in_windows():
@@ -145,15 +143,17 @@ def test_the_order_of_clips_changes_no_bit():
     )
 
 
-def test_class_lists_that_differ_are_scored_by_the_names_they_share():
+def test_class_lists_that_differ_are_scored_by_the_names_of_the_data():
     dataset = Clips([clip("a", squares(1, 2, 3), shown=squares(1, 2, 1))])
     dataset.classes = ("background", "man", "dog", "owl")
     scores = evaluate(Sees(("background", "person", "dog")), dataset, size="native")
-    assert scores.classes == ("background", "person", "dog")
+    assert scores.classes == ("background", "person", "dog", "owl")
     assert scores.unknown_classes == ("owl",)
     assert scores.tpavi.j == 1  # something is where the owl is
-    assert scores.avss.class_iou == (1, 0.5, 1)  # but no person
-    assert scores.avss.class_frames == (3, 2, 1)
+    assert scores.avss.class_iou == (1, 0.5, 1, 0)  # but no person
+    assert scores.avss.class_frames == (3, 2, 1, 1)
+    assert scores.avss.miou == pytest.approx(2.5 / 4)
+    assert scores.avss.miou_known == pytest.approx(2.5 / 3)
 
 
 @pytest.mark.parametrize(
