@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avsegcli import __version__
 from avsegcli.errors import WeightsError
+from avsegcli.file_lock import locked
 
 ATTEMPTS = 4  # in a row that bring nothing new; one that does begins the count anew
 TIMEOUT_S = 20.0  # without a byte
@@ -36,11 +37,12 @@ def fetch(
     sha256: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> None:
     """Download a file.
 
     What arrives is kept beside `target` under a name of its own until it is whole: a later call
-    goes on from there.
+    goes on from there. A call at the same time waits, and takes what the first has brought.
 
     Args:
         url: http or https.
@@ -48,6 +50,7 @@ def fetch(
         sha256: what it must have, in hexadecimal.
         size: in bytes, if it is known.
         progress: called with the bytes that are there, and the size if it is known.
+        on_wait: called if another process is downloading the file.
 
     Raises:
         WeightsError: if the server does not give the file, or gives another.
@@ -55,12 +58,13 @@ def fetch(
     part = target.with_name(f".{target.name}.{(sha256 or 'unknown')[:12]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fill(url, part, sha256, size, progress)
-        if sha256 is not None:
-            found = file_sha256(part)
-            if found != sha256:
+        with locked(target.with_name(f".{target.name}.lock"), on_wait) as waited:
+            if waited and target.is_file() and sha256 in (None, file_sha256(target)):
+                return
+            _fill(url, part, sha256, size, progress)
+            if sha256 is not None and (found := file_sha256(part)) != sha256:
                 raise _another(url, part, f"the sha256 {found[:12]}..., not {sha256[:12]}...")
-        part.replace(target)
+            part.replace(target)
     except OSError as error:
         raise WeightsError(f"cannot write {target}: {error.strerror or error}") from error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avsegcli.errors import ConfigError, WeightsError, how_to_install
-from avsegcli.fetch import fetch, file_sha256
+from avsegcli.fetch import Progress, fetch, file_sha256
 from avsegcli.whole_file import write_whole
 
 PACKAGED = "lite.safetensors"
@@ -23,8 +23,6 @@ PACKAGED_GRAPH = "lite.onnx"  # made of it by `avseg export`
 ORIGIN = "origin.json"  # beside what came from the Hub: the commit and sha256 that it was of
 _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface-hub reads HF_HUB_OFFLINE
 _HEAD_TIMEOUT_S = 10
-
-Progress = Callable[[int, int | None], None]
 
 
 class Known(NamedTuple):
@@ -188,6 +186,7 @@ def download(
     offline: bool = False,
     force: bool = False,
     progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> Path:
     """Put weights where `find` finds them.
 
@@ -199,6 +198,7 @@ def download(
         offline: do not use the network; HF_HUB_OFFLINE says the same.
         force: download again what is there.
         progress: called with the bytes that are there, and the size if it is known.
+        on_wait: called if another process is downloading them.
 
     Raises:
         ConfigError: if there are no weights of this name.
@@ -214,9 +214,9 @@ def download(
             f"copy {known.files[0]} of {known.source} here: avseg download {name} --from FILE",
         )
     if known.from_hub:
-        return _download_from_hub(known, progress)
+        return _download_from_hub(known, progress, on_wait)
     target = home(name) / known.files[0]
-    fetch(known.source, target, sha256=known.sha256, progress=progress)
+    fetch(known.source, target, sha256=known.sha256, progress=progress, on_wait=on_wait)
     return target
 
 
@@ -295,7 +295,9 @@ def _in_hub_cache(known: Known) -> Path | None:
     return None
 
 
-def _download_from_hub(known: Known, progress: Progress | None) -> Path:
+def _download_from_hub(
+    known: Known, progress: Progress | None, on_wait: Callable[[], None] | None
+) -> Path:
     try:
         from huggingface_hub import errors as hub_errors
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -322,7 +324,14 @@ def _download_from_hub(known: Known, progress: Progress | None) -> Path:
         if sha256 is None or len(sha256) != hashlib.sha256().digest_size * 2:
             raise WeightsError(f"{endpoint} does not state the sha256 of {known.source}'s {file}")
         target = home(known.name) / file
-        fetch(said.location, target, sha256=sha256, size=said.size, progress=progress)
+        fetch(
+            said.location,
+            target,
+            sha256=sha256,
+            size=said.size,
+            progress=progress,
+            on_wait=on_wait,
+        )
         origin = {"source": known.source, "revision": said.commit_hash, "sha256": sha256}
         write_whole(target.with_name(ORIGIN), json.dumps(origin, indent=1) + "\n")
         return target

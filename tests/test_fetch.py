@@ -1,4 +1,6 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -52,3 +54,42 @@ def test_other_bytes_that_the_server_has_no_more_of_are_replaced(hub, tmp_path):
     fetch(f"{hub.url}/file", tmp_path / "file", sha256=SHA256)
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert hub.ranges == ["bytes=100000-", None]
+
+
+def test_two_at_a_time_download_once(hub, tmp_path):
+    begun, waiting = Event(), Event()
+
+    def stop(_done, _size):
+        begun.set()
+        assert waiting.wait(10)
+
+    words = {"sha256": SHA256, "size": len(CONTENT)}
+    with ThreadPoolExecutor() as pool:
+        args = fetch, f"{hub.url}/file", tmp_path / "file"
+        first = pool.submit(*args, **words, progress=stop)
+        assert begun.wait(10)
+        second = pool.submit(*args, **words, on_wait=waiting.set)
+        assert (first.result(), second.result()) == (None, None)
+    assert hub.ranges == [None]
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_who_waits_goes_on_where_another_gave_up(hub, tmp_path):
+    begun, waiting = Event(), Event()
+
+    def give_up(done, _size):
+        begun.set()
+        assert waiting.wait(10)
+        if done == 40_000:
+            raise KeyboardInterrupt
+
+    hub.mishaps = [40_000]
+    with ThreadPoolExecutor() as pool:
+        args = fetch, f"{hub.url}/file", tmp_path / "file"
+        first = pool.submit(*args, sha256=SHA256, progress=give_up)
+        assert begun.wait(10)
+        pool.submit(*args, sha256=SHA256, on_wait=waiting.set).result()
+        assert isinstance(first.exception(), KeyboardInterrupt)
+    assert hub.ranges == [None, "bytes=40000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -90,6 +90,17 @@ def test_a_later_command_goes_on_too(hub, home, capsys):
     assert leftovers(home) == ["model.safetensors", "origin.json"]
 
 
+def test_who_waits_for_another_download_is_told_why(hub, home, monkeypatch, capsys):
+    def brought_by_another(_url, target, *, on_wait, **_):
+        on_wait()
+        target.parent.mkdir(parents=True)
+        target.write_bytes(CONTENT)
+
+    monkeypatch.setattr(weights, "fetch", brought_by_another)
+    assert main(["download", "resnet50"]) == 0
+    assert capsys.readouterr().err == "resnet50: waiting for another process that gets it\n"
+
+
 def test_a_server_that_stalls_is_left_and_asked_again(hub, monkeypatch):
     monkeypatch.setattr(fetch, "TIMEOUT_S", 0.3)
     hub.mishaps = ["slow"]

@@ -73,6 +73,7 @@ def _with_bar(name: str, *, offline: bool, force: bool) -> Path:
             offline=offline,
             force=force,
             progress=lambda done, size: bar.update(task, completed=done, total=size),
+            on_wait=lambda: console.print(f"{name}: waiting for another process that gets it"),
         )
 
 
