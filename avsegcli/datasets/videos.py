@@ -7,23 +7,22 @@ classes.json             {"background": 0, "<class>": index, ...}
 """
 
 import json
-from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.avsbench import BACKGROUND
 from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.files import read_indices, to_model_rate
+from avsegcli.datasets.files import read_indices
 from avsegcli.errors import DataError
+from avsegcli.media.decode import VideoReader
+from avsegcli.media.sound import SoundReader
 
-HALF_SECOND = Fraction(1, 2)
-LAST_FRAME_S = 1  # for so long a video's last frame is taken to be on display
+HALF_S = Fraction(1, 2)
 IGNORE_NAME = "ignore"  # may stand in classes.json for index 255; no class
 
 
@@ -60,8 +59,9 @@ class VideoFolder:
         """Read one video as far as it has masks.
 
         Raises:
-            DataError: if the video cannot be decoded or ends too early, or if a mask is missing,
-                is not of the video's size or has an index that is no class.
+            MediaError: if the video cannot be decoded.
+            DataError: if it ends too early, or if a mask is missing, is not of the size at which
+                the video is shown or has an index that is no class.
         """
         video = self._videos[index]
         num_frames = self._num_masks(video)
@@ -101,75 +101,29 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 def _decode(video: Path, num_frames: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
     """Decode the frames on display at 0.5, 1.5, ... s and the sound of those seconds."""
-    try:
-        with av.open(str(video), "r") as container:
-            frames, first_s = _decode_frames(container, num_frames)
-        with av.open(str(video), "r") as container:
-            waveform = _decode_sound(container, first_s, num_frames)
-    except (av.FFmpegError, IndexError) as error:
-        raise DataError(f"{video} cannot be decoded: {error}") from error
+    with closing(VideoReader(video)) as pictures:
+        frames, first_s = _on_display(pictures, num_frames)
+        has_sound = pictures.has_sound
     if len(frames) < num_frames:
         raise DataError(f"{video} ends before {len(frames) + 0.5} s but has {num_frames} masks")
-    return frames, waveform
+    if not has_sound:
+        return frames, np.zeros(num_frames * SAMPLE_RATE, np.float32)
+    with closing(SoundReader(video)) as sound:
+        return frames, sound.waveform(round(first_s * SAMPLE_RATE), num_frames * SAMPLE_RATE)
 
 
-def _decode_frames(
-    container: InputContainer, num_frames: int
-) -> tuple[list[NDArray[np.uint8]], Fraction]:
-    """Decode RGB frames, and the time stamp in seconds of the video's first."""
+def _on_display(pictures: VideoReader, num_frames: int) -> tuple[list[NDArray[np.uint8]], Fraction]:
+    """Read RGB frames, and when, in seconds, the video's first begins."""
     frames: list[NDArray[np.uint8]] = []
     first_s: Fraction | None = None
-    for shown, begin_s, end_s in _on_display(container):
+    for frame in pictures:
+        begin_s, duration_s = frame.pts * frame.time_base, frame.duration * frame.time_base
         first_s = begin_s if first_s is None else first_s
-        while len(frames) < num_frames and end_s - first_s > len(frames) + HALF_SECOND:
-            frames.append(np.asarray(shown.to_ndarray(format="rgb24"), np.uint8))
+        while len(frames) < num_frames and begin_s + duration_s > first_s + len(frames) + HALF_S:
+            frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
         if len(frames) == num_frames:
             break
     return frames, first_s or Fraction(0)
-
-
-def _on_display(
-    container: InputContainer,
-) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]]:
-    """Decode the frames with the times, in seconds, at which each begins and is replaced."""
-    shown: tuple[av.VideoFrame, Fraction] | None = None
-    for frame in container.decode(container.streams.video[0]):
-        if shown is not None:
-            yield *shown, _time(frame)
-        shown = frame, _time(frame)
-    if shown is not None:
-        yield *shown, shown[1] + LAST_FRAME_S
-
-
-def _decode_sound(
-    container: InputContainer, first_s: Fraction, num_seconds: int
-) -> NDArray[np.float32]:
-    """Decode `num_seconds` of sound from the video's first frame on, silence where it has none."""
-    waveform = np.zeros(num_seconds * SAMPLE_RATE, np.float32)
-    if not container.streams.audio:
-        return waveform
-    stream = container.streams.audio[0]
-    to_float = av.AudioResampler(format="fltp")
-    begin_s: Fraction | None = None
-    pieces: list[NDArray[np.float32]] = []
-    for frame in container.decode(stream):
-        begin_s = _time(frame) if begin_s is None else begin_s
-        if _time(frame) - first_s > num_seconds + 1:
-            break
-        pieces += [piece.to_ndarray().mean(axis=0) for piece in to_float.resample(frame)]
-    if begin_s is None:
-        return waveform
-    sound = to_model_rate(np.concatenate(pieces), stream.rate)
-    start = round((begin_s - first_s) * SAMPLE_RATE)  # where in the waveform the sound sets in
-    sound, start = sound[max(-start, 0) :], max(start, 0)
-    sound = sound[: max(len(waveform) - start, 0)]
-    waveform[start : start + len(sound)] = sound
-    return waveform
-
-
-def _time(frame: av.VideoFrame | av.AudioFrame) -> Fraction:
-    """Time stamp in seconds; 0 of a frame that has none."""
-    return Fraction(frame.pts or 0) * Fraction(frame.time_base or 0)
 
 
 def _size(shape: tuple[int, ...]) -> str:

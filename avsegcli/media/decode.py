@@ -227,6 +227,7 @@ class VideoReader:
     time_base: Fraction  # seconds; unit of the frames' time stamps
     duration: float | None  # seconds, as announced; None if the file does not say
     sample_aspect_ratio: Fraction  # width / height of a pixel, as shown
+    has_sound: bool  # whether the file has sound, too
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -261,6 +262,7 @@ class VideoReader:
         self.rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
         self.time_base = self._time_base(stream.time_base)
         self.duration = self._announced_duration()
+        self.has_sound = best_stream(self._container, "audio") is not None
         self._end = 0.0  # seconds; of what has been read
         self._left_out = 0  # pictures that do not come after the one before
         self._to_yuv = VideoReformatter()

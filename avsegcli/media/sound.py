@@ -18,9 +18,9 @@ PLANES_READABLE = 7  # of a frame of sound; PyAV reads beyond the memory of more
 
 
 class SoundReader:
-    """The sound of a file as log-mel examples around any times that rise.
+    """The sound of a file, as it is and as log-mel examples, at times that rise.
 
-    Holds about a second of waveform. What the sound track does not cover, before its first
+    Holds no more waveform than what was asked for last. What the sound track does not cover, before its first
     sample, after its last, or in a gap, is silence.
 
     Args:
@@ -52,7 +52,16 @@ class SoundReader:
             ``(96, 64)``.
         """
         start = round(time * SAMPLE_RATE) - EXAMPLE_SAMPLES // 2
-        stop = start + EXAMPLE_SAMPLES
+        return log_mel_example(self.waveform(start, EXAMPLE_SAMPLES), 0)
+
+    def waveform(self, start: int, num_samples: int) -> NDArray[np.float32]:
+        """Read a piece of sound, mono at 16 kHz, ``(num_samples,)``.
+
+        Args:
+            start: its first sample from the start of the file; not before that of the last call.
+            num_samples: its length.
+        """
+        stop = start + num_samples
         while self._held and self._held[0][0] + len(self._held[0][1]) <= start:
             self._held.popleft()
         while self._end < stop and not self._exhausted:
@@ -63,12 +72,12 @@ class SoundReader:
                 self._end = block[0] + len(block[1])
                 if self._end > start:
                     self._held.append(block)
-        piece = np.zeros(EXAMPLE_SAMPLES, np.float32)
+        piece = np.zeros(num_samples, np.float32)
         for first, waveform in self._held:
             low, high = max(start, first), min(stop, first + len(waveform))
             if low < high:
                 piece[low - start : high - start] = waveform[low - first : high - first]
-        return log_mel_example(piece, 0)
+        return piece
 
     def _resampled(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first sample, mono waveform at 16 kHz) in the order of time."""

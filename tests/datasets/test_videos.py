@@ -5,10 +5,11 @@ import av
 import cv2
 import numpy as np
 import pytest
+from videos import write_video as write_clip
 
 from avsegcli.datasets.layouts import open_clips
 from avsegcli.datasets.videos import VideoFolder
-from avsegcli.errors import DataError
+from avsegcli.errors import DataError, MediaError
 
 SIZE = (48, 64)
 SECONDS = 3
@@ -89,6 +90,12 @@ def test_a_video_without_sound_is_silent(folder):
     assert not clip.waveform.any()
 
 
+def test_a_video_is_seen_as_it_is_shown(folder):
+    write_clip(folder / "turned.mp4", width=SIZE[1], height=SIZE[0], rotation=90)
+    write_mask(folder, "turned", 0, np.zeros(SIZE[::-1], np.uint8))
+    assert VideoFolder(folder)[1].frames.shape == (1, *SIZE[::-1], 3)
+
+
 def test_videos_without_masks_are_left_out_and_noted(folder):
     write_video(folder / "two.mp4")
     dataset = VideoFolder(folder)
@@ -104,10 +111,10 @@ def test_what_does_not_fit_is_one_line(folder):
     with pytest.raises(DataError, match=r"1\.png is 8 x 8, its video 64 x 48"):
         VideoFolder(folder)[0]
     write_video(folder / "one.mp4", seconds=1)
-    with pytest.raises(DataError, match=r"one\.mp4 ends before 2\.5 s but has 3 masks"):
+    with pytest.raises(DataError, match=r"one\.mp4 ends before 1\.5 s but has 3 masks"):
         VideoFolder(folder)[0]
     (folder / "one.mp4").write_bytes(b"no video")
-    with pytest.raises(DataError, match=r"one\.mp4 cannot be decoded"):
+    with pytest.raises(MediaError, match=r"one\.mp4 is not a video that can be read"):
         VideoFolder(folder)[0]
     (folder / "classes.json").write_text('{"dog": 0}')
     with pytest.raises(DataError, match="'background' first"):
