@@ -14,6 +14,7 @@ PRESETS = ("lite", "r50", "swin-t", "pvt-b5")
 DATASETS = ("s4", "ms3", "avss")  # whose names a preset may have tables under, as [avss.optim]
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("step", "cosine")
+TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,9 @@ def _find_senseless(config: Config) -> list[str]:
     for key, (values, length) in lengths.items():
         if len(values) != length:
             problems.append(f"'model.{key}' should have {length} values")
+    warmup = model.codebook_warmup
+    if len(warmup) == 2 and any(warmup) and not 0 <= warmup[0] < warmup[1]:
+        problems.append("'model.codebook_warmup' should be two steps, the earlier first, or 0, 0")
     if data.workers < -1:
         problems.append("'data.workers' should be at least 0, or -1")
     if not 0 <= data.scene <= 1:
@@ -178,23 +182,31 @@ def _find_senseless(config: Config) -> list[str]:
     ranges = {  # value, the least one, whether that is allowed itself, what it must stay below
         "model.dropout": (model.dropout, 0, True, 1),
         "model.encoder_layers": (model.encoder_layers, 0, True, math.inf),
+        "model.class_threshold": (model.class_threshold, 0, False, 1),
         "optim.lr": (optim.lr, 0, False, math.inf),
+        "optim.backbone_lr_factor": (optim.backbone_lr_factor, 0, True, math.inf),
+        "optim.audio_lr_factor": (optim.audio_lr_factor, 0, True, math.inf),
+        "optim.weight_decay": (optim.weight_decay, 0, True, math.inf),
         "optim.clip_norm": (optim.clip_norm, 0, False, math.inf),
         "optim.ema_decay": (optim.ema_decay, 0, True, 1),
         "optim.warmup_steps": (optim.warmup_steps, 0, True, math.inf),
+        "optim.frozen_stages": (optim.frozen_stages, 0, True, math.inf),
         "optim.seed": (optim.seed, 0, True, math.inf),
     }
+    for key, weight in vars(config.loss).items():
+        ranges[f"loss.{key}"] = (weight, 0, True, math.inf)
     for key, (number, least, itself, below) in ranges.items():
         if not (number > least or (itself and number == least)) or number >= below:
             bound = f"at least {least}" if itself else f"above {least}"
             upper = f" and below {below}" if below < math.inf else ""
             problems.append(f"'{key}' should be {bound}{upper}")
     for key, value, known in (
-        ("precision", optim.precision, PRECISIONS),
-        ("schedule", optim.schedule, SCHEDULES),
+        ("data.task", data.task, TASKS),
+        ("optim.precision", optim.precision, PRECISIONS),
+        ("optim.schedule", optim.schedule, SCHEDULES),
     ):
         if value not in known:
-            problems.append(f"'optim.{key}' should be one of {', '.join(known)}, not '{value}'")
+            problems.append(f"'{key}' should be one of {', '.join(known)}, not '{value}'")
     return problems
 
 

@@ -1,7 +1,10 @@
+from typing import get_args
+
 import pytest
 
-from avsegcli.config import DATASETS, PRESETS, Config, config_from_dict, load_config
+from avsegcli.config import DATASETS, PRESETS, TASKS, Config, config_from_dict, load_config
 from avsegcli.datasets.avsbench_files import LAYOUTS
+from avsegcli.datasets.casting import Task
 from avsegcli.errors import ConfigError
 
 
@@ -13,6 +16,10 @@ def test_each_preset_loads_for_each_data_set(preset, dataset):
 
 def test_the_data_sets_are_the_subsets_of_avsbench():
     assert set(DATASETS) == set(LAYOUTS)
+
+
+def test_the_tasks_are_those_that_clips_are_composed_for():
+    assert get_args(Task) == TASKS
 
 
 @pytest.mark.parametrize("preset", ["r50", "swin-t", "pvt-b5"])
@@ -51,6 +58,23 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("model.dropout=2.0", "'model.dropout' should be at least 0 and below 1"),
         ("data.scene=1.5", "'data.scene' should be between 0 and 1"),
         ("data.num_sounding=[0, 0]", "'data.num_sounding' should be shares, not all of them 0"),
+        ("model.class_threshold=0.0", "'model.class_threshold' should be above 0 and below 1"),
+        ("model.class_threshold=1.0", "'model.class_threshold' should be above 0 and below 1"),
+        ("optim.frozen_stages=-1", "'optim.frozen_stages' should be at least 0"),
+        ("optim.backbone_lr_factor=-1.0", "'optim.backbone_lr_factor' should be at least 0"),
+        ("optim.audio_lr_factor=-1.0", "'optim.audio_lr_factor' should be at least 0"),
+        ("optim.weight_decay=-1.0", "'optim.weight_decay' should be at least 0"),
+        ("loss.dice=-5.0", "'loss.dice' should be at least 0"),
+        ("loss.visible=nan", "'loss.visible' should be at least 0"),
+        ("data.task=x", "'data.task' should be one of single, multi, semantic, not 'x'"),
+        ("model.codebook_warmup=[9]", "'model.codebook_warmup' should have 2 values"),
+        *(
+            (
+                f"model.codebook_warmup={steps}",
+                "'model.codebook_warmup' should be two steps, the earlier first, or 0, 0",
+            )
+            for steps in ("[9, 1]", "[9, 9]", "[-1, 9]")
+        ),
         ("optim.precision=fp8", "'optim.precision' should be one of auto, fp32, bf16, not 'fp8'"),
         ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
         ("optim.milestones=3", "'optim.milestones' should be a list of numbers, not 3"),

@@ -1,10 +1,9 @@
 """What the trainer draws its batches from: a parts folder, or a data set on disk."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol, cast
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
+from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
@@ -21,7 +21,7 @@ from avsegcli.datasets.composition import CompositionSettings
 from avsegcli.datasets.layouts import find_subset, open_dataset
 from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.videos import VideoFolder
-from avsegcli.errors import AvsegError, ConfigError, DataError
+from avsegcli.errors import AvsegError, DataError
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
@@ -103,7 +103,7 @@ class ComposedData:
             ComposedDataset(
                 Composer(
                     parts,
-                    task=_task(config),
+                    task=cast("Task", config.task),
                     num_frames=config.num_frames,
                     size=(round(height * config.size), round(width * config.size)),
                     settings=settings,
@@ -126,14 +126,6 @@ class ComposedData:
             for shape, batch in zip(shapes, numbers, strict=True)
         ]
         yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
-
-
-def _task(config: DataConfig) -> Task:
-    for task in get_args(Task):
-        if task == config.task:
-            return task
-    known = ", ".join(get_args(Task))
-    raise ConfigError(f"no clips are composed for the task '{config.task}'", f"tasks: {known}")
 
 
 def _count_batches(num_clips: int, config: DataConfig, share: Share) -> int:
@@ -202,9 +194,7 @@ def _load(
 
 def _spare_cpus() -> int:
     """Count the CPUs that this process may use beside the one it runs on; at least 1."""
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torchrun and accelerate say
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST_WORKERS, max(1, (usable or 1) // processes - 1))
+    return min(MOST_WORKERS, max(1, usable_cpus() - 1))
 
 
 def open_training(
@@ -240,7 +230,11 @@ def open_training(
             )
         return StoredData(stored, config, seed, share), open_dataset(str(dataset), "val", data_root)
     held_out = Composer(
-        Parts(folder, "val"), task=_task(config), num_frames=5, size=config.size, aspect="mixed"
+        Parts(folder, "val"),
+        task=cast("Task", config.task),
+        num_frames=5,
+        size=config.size,
+        aspect="mixed",
     )
     num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
     composed = ComposedDataset(held_out, seed, num_clips)
