@@ -1,7 +1,6 @@
 """The network as an ONNX graph, asked with plain arrays; whoever runs it says how."""
 
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.frames import CELL, prepare_frames
 from avsegcli.errors import WeightsError
 
@@ -29,7 +29,7 @@ class GraphPredictor(ABC):
     def __init__(self, graph: Path) -> None:
         if not graph.is_file():
             raise WeightsError(f"no weights at {graph}", "avseg export makes an .onnx file")
-        self.threads = _usable_cores()
+        self.threads = usable_cpus()
         try:
             metadata = self._open(graph)
         except Exception as error:  # the engines' errors have no common base but this
@@ -68,9 +68,3 @@ class GraphPredictor(ABC):
             }
         )
         return probs[..., : height // CELL, : width // CELL]
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """`avseg compose`: make labelled audio-visual clips out of a parts folder."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -68,6 +67,7 @@ def compose(
 
     Example: avseg compose parts -o clips --task semantic --clips 300 --split test --seed 1
     """
+    from avsegcli.cpus import usable_cpus
     from avsegcli.datasets.avss_writer import write_avss
 
     splits = list(dict.fromkeys(str(name) for name in split or [Split.train]))
@@ -81,7 +81,7 @@ def compose(
             splits=splits,
             num_frames=frames,
             size=size,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or usable_cpus(),
             force=force,
             on_progress=progress,
         )

@@ -49,11 +49,7 @@ def check(
     from avsegcli.datasets.check import check_avsbench
 
     with clip_progress() as update:
-        checks = check_avsbench(
-            root,
-            dataset.value if dataset else None,
-            on_progress=lambda _, done, total: update(done, total),
-        )
+        checks = check_avsbench(root, dataset.value if dataset else None, on_progress=update)
     Console(highlight=False).print(_check_table(checks))
     for split in checks:
         for problem in split.problems[:MOST_PROBLEMS]:

@@ -1,6 +1,5 @@
 """What of AVSBench is there, and what is missing or damaged."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.avsbench import AvsBench, UnknownColourError
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, PUBLISHED, Subset, read_table
 from avsegcli.datasets.log_mel_file import read_log_mel
@@ -48,14 +48,14 @@ def check_avsbench(
     root: Path,
     subset: Subset | None = None,
     *,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[SplitCheck]:
     """Read every file of AVSBench.
 
     Args:
         root: AVSBench's root, or the folder of one subset.
         subset: which; None: those that are there.
-        on_progress: called with the split's name, the clips that are done, and of all.
+        on_progress: called with the clips of a split that are done, and of all.
 
     Raises:
         DataError: if there is no subset, or a table cannot be read.
@@ -89,14 +89,14 @@ def _check_split(
     clips: AvsBench,
     subset: Subset,
     split: str,
-    on_progress: Callable[[str, int, int], None] | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> SplitCheck:
     found: list[_ClipCheck] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for check in pool.map(lambda index: _check_clip(clips, index), range(len(clips))):
             found.append(check)
             if on_progress is not None:
-                on_progress(f"{subset} {split}", len(found), len(clips))
+                on_progress(len(found), len(clips))
     usable = [check for check in found if check.size is not None]
     sizes = [check.size for check in usable if check.size is not None]
     return SplitCheck(
