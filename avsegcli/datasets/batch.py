@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.datasets.frames import CELL, fit_frame, frame_size, normalise, pad_to_stride
+from avsegcli.datasets.frames import (
+    CELL,
+    fit_frame,
+    frame_size,
+    normalise,
+    pad_to_stride,
+    resize_labels,
+)
 from avsegcli.datasets.transforms import clip_log_mel
 
 
@@ -115,9 +122,9 @@ def make_sample(clip: Clip, num_classes: int, size: int) -> Sample:
     valid = np.zeros(padded, bool)
     valid[:height, :width] = True
 
-    labels = np.stack([_resize_labels(label, (height, width), padded) for label in clip.labels])
+    labels = np.stack([_pad_labels(label, (height, width), padded) for label in clip.labels])
     seen = clip.visible if clip.visible is not None else np.full_like(clip.labels, IGNORE)
-    visible = np.stack([_resize_labels(label, (height, width), padded) for label in seen])
+    visible = np.stack([_pad_labels(label, (height, width), padded) for label in seen])
     heard = np.full((len(frames), num_classes), -1.0, np.float32)
     if clip.heard is not None:
         heard[:] = clip.heard[:, 1:]
@@ -199,14 +206,12 @@ def _fill_up(sample: Sample, num_frames: int) -> Sample:
     )
 
 
-def _resize_labels(
+def _pad_labels(
     labels: NDArray[np.uint8], size: tuple[int, int], padded: tuple[int, ...]
 ) -> NDArray[np.uint8]:
     """Bring labels to the network's size; the padding is unknown."""
     canvas = np.full(padded, IGNORE, np.uint8)
-    if labels.shape != size:
-        labels = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
-    canvas[: size[0], : size[1]] = labels
+    canvas[: size[0], : size[1]] = resize_labels(labels, size)
     return canvas
 
 

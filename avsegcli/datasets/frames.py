@@ -36,6 +36,14 @@ def fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return cv2.resize(frame, size[::-1], interpolation=interpolation)
 
 
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize class indices ``(H, W)`` by the pixel nearest to each centre, as Pillow does."""
+    if labels.shape == size:
+        return labels
+    resized = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, np.uint8)
+
+
 def normalise(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Subtract ImageNet's mean and divide by its deviation; RGB ``(H, W, 3)``, 0..255."""
     return (frame - np.float32(255) * MEAN) / (np.float32(255) * DEVIATION)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
+from avsegcli.datasets.frames import resize_labels
 from avsegcli.datasets.transforms import Convention, log_mel_of
 from avsegcli.errors import DataError
 from avsegcli.evaluation.class_metrics import Avss, AvssScores, Pooled, PooledScores
@@ -32,7 +33,6 @@ from avsegcli.evaluation.prediction import (
     ClipPredictor,
     Size,
     predict_clip,
-    resize_labels,
 )
 from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.evaluation.read_ahead import read_ahead

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
+from avsegcli.datasets.frames import resize_labels
 from avsegcli.datasets.transforms import Convention, clip_log_mel
 from avsegcli.evaluation.classes import fold_people
 from avsegcli.evaluation.metrics import HALF, iou, mean
-from avsegcli.evaluation.prediction import ClipPredictor, predict_clip, resize_labels
+from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
 from avsegcli.evaluation.processes import ALONE, Processes
 
 

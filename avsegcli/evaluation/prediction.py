@@ -84,11 +84,3 @@ def _likeliest(
         labels[better] = index
         np.maximum(best, probs, out=best)
     return best, labels
-
-
-def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize class indices ``(H, W)`` by taking the nearest pixel, as Pillow does."""
-    if labels.shape == size:
-        return labels
-    resized = cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(resized, np.uint8)

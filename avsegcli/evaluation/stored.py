@@ -28,10 +28,11 @@ from avsegcli.datasets.avsbench_files import BINARY_FRAMES
 from avsegcli.datasets.clip import Clip
 from avsegcli.datasets.coco import decode_segmentation
 from avsegcli.datasets.files import read_indices, read_picture
+from avsegcli.datasets.frames import resize_labels
 from avsegcli.datasets.palette import colours_to_labels
 from avsegcli.errors import DataError
 from avsegcli.evaluation.metrics import HALF
-from avsegcli.evaluation.prediction import ClipPrediction, resize_labels
+from avsegcli.evaluation.prediction import ClipPrediction
 
 _INNER = {"labels_rgb", "gt_masks", "masks"}  # folders between a clip's and its pictures
 _NUMBER = re.compile(r"(?:^|_)(\d+)$")

@@ -20,8 +20,8 @@ PLANES_READABLE = 7  # of a frame of sound; PyAV reads beyond the memory of more
 class SoundReader:
     """The sound of a file, as it is and as log-mel examples, at times that rise.
 
-    Holds no more waveform than what was asked for last. What the sound track does not cover, before its first
-    sample, after its last, or in a gap, is silence.
+    Holds no more waveform than what was asked for last. What the sound track does not cover, before
+    its first sample, after its last, or in a gap, is silence.
 
     Args:
         track: a file that FFmpeg can read, or one sound stream of it.

@@ -37,6 +37,17 @@ def test_a_sample_holds_what_the_clip_says():
     assert sample.log_mel.shape == (2, 1, 96, 64)
 
 
+def test_labels_shrink_as_frames_do_without_a_shift():
+    clip = make_clip(96, 96)
+    labels = np.random.default_rng(0).integers(0, 3, clip.labels.shape).astype(np.uint8)
+    mirrored = np.ascontiguousarray(labels[:, ::-1, ::-1])
+    here, there = (
+        make_sample(clip._replace(labels=drawn), num_classes=2, size=64)
+        for drawn in (labels, mirrored)
+    )
+    torch.testing.assert_close(here.target.masks, there.target.masks.flip(-1, -2))
+
+
 def test_frames_without_annotation_make_no_objects():
     sample = make_sample(make_clip(annotated=(False, True)), num_classes=2, size=64)
     assert len(sample.target.labels) == 0

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from avsegcli.datasets.clip import Clip
+from avsegcli.datasets.frames import resize_labels
 from avsegcli.errors import DataError
 from avsegcli.evaluation.classes import match_classes
 from avsegcli.evaluation.evaluator import evaluate
-from avsegcli.evaluation.prediction import predict_clip, resize_labels
+from avsegcli.evaluation.prediction import predict_clip
 from avsegcli.evaluation.report import score_tables
 
 CLASSES = ("background", "cat", "dog")
