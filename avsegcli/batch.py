@@ -12,7 +12,7 @@ from threading import Event as Flag
 from typing import Any
 
 from avsegcli.errors import AvsegError, ConfigError, MediaError
-from avsegcli.media.encode import CONTAINERS
+from avsegcli.media.containers import CONTAINERS
 from avsegcli.media.inputs import Input
 from avsegcli.outputs import Outputs
 from avsegcli.results import Summary
@@ -80,11 +80,6 @@ def plan(
         folders = several or any(NAME in text or text.endswith(ENDS) for text in texts)
         jobs.append(Job(one.path, Outputs.of(**first, timeline=timeline), folders))
     return jobs
-
-
-def _as_options(outputs: Outputs) -> dict[str, Any]:
-    keys = ("output", "masks", "json", "alpha_video", "report")
-    return {key: getattr(outputs, key) for key in keys}
 
 
 def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
@@ -168,9 +163,9 @@ def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> No
                 job.status = "skipped"
     elif not overwrite:
         exist = [path for path in seen if path.is_file() or (path.is_dir() and any(path.iterdir()))]
-        if len(exist) > 1:
+        if len(exist) > 1 or (exist and len(jobs) > 1):
             raise MediaError(
-                f"{len(exist)} outputs exist already, the first is {exist[0]}",
+                f"{len(exist)} of the outputs exist already, the first is {exist[0]}",
                 "Give --resume to skip what is complete, or --overwrite to replace it.",
             )
 
@@ -252,8 +247,7 @@ def _work(
                 path.parent.mkdir(parents=True, exist_ok=True)
         job.summary = segmenter.segment_file(
             job.video,
-            **_as_options(job.outputs),
-            timeline=job.outputs.timeline,
+            **vars(job.outputs),
             overwrite=overwrite,
             progress=progress,
             **options,

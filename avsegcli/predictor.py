@@ -15,23 +15,28 @@ from avsegcli.postprocess import class_probs
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Resolve `auto`, `cpu`, `cuda` or `mps` to a device of this machine.
+    """Resolve `auto`, `cpu`, `cuda`, `cuda:1`, ... or `mps` to a device of this machine.
 
     Raises:
         ConfigError: if the machine has no such device.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    numbers = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
+    usable = [kind for kind, number in numbers.items() if number]
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    kind = name.split(":")[0]
-    if not available.get(kind, False):
-        usable = ", ".join(kind for kind, there in available.items() if there)
-        raise ConfigError(f"this machine has no device '{name}'", f"usable here: {usable}")
-    return torch.device(name)
+        return torch.device(usable[0])
+    try:
+        device = torch.device(name)
+        there = (device.index or 0) < numbers.get(device.type, 0)
+    except RuntimeError:
+        there = False
+    if not there:
+        listed = ", ".join(usable)
+        raise ConfigError(f"this machine has no device '{name}'", f"usable here: {listed}")
+    return device
 
 
 class Predictor:

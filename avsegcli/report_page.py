@@ -14,11 +14,11 @@ import numpy as np
 
 from avsegcli.media.masks import Region
 from avsegcli.media.palette import Colour
-from avsegcli.timeline import Event
+from avsegcli.timeline import BRIDGED_S, Event
 
 THUMB_WIDTH = 320  # pixels
-SILENCE_S = 1.0  # after so long a class that sounds again gets another key frame
 MOST_KEY_FRAMES = 24
+MOST_KEPT = 240  # pictures in memory, of the longest stretches of sounding
 CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 VIDEO_MARK = "@@VIDEO@@"
@@ -41,22 +41,29 @@ class Report:
         self._model = model
         self._classes = classes
         self._colours = dict(zip(classes[1:], colours, strict=True))
-        self._best: dict[tuple[str, float], tuple[float, float, bytes]] = {}  # score, time, JPEG
-        self._sounding: dict[str, tuple[float, float]] = {}  # since when, last seen when
+        # By class and since when it sounds: score, time and JPEG of the best frame.
+        self._best: dict[tuple[str, float], tuple[float, float, bytes]] = {}
+        self._until: dict[tuple[str, float], float] = {}  # when it was last seen to sound
+        self._now: dict[str, tuple[str, float]] = {}  # of each class the latest of these
+        self._before = 0.0  # seconds; the frame before
 
     def add(self, time: float, painted: Any, regions: Sequence[Region]) -> None:
         """Consider a painted frame as a key frame of what sounds in it."""
+        step, self._before = time - self._before, time
         jpeg: bytes | None = None
         for region in regions:
             name = self._classes[region.class_index]
-            since, last = self._sounding.get(name, (time, time))
-            if time - last > SILENCE_S:
-                since = time
-            self._sounding[name] = since, time
-            key = name, since
+            key = self._now.get(name, (name, time))
+            if time - self._until.get(key, time) > step + BRIDGED_S:  # another event, as Timeline's
+                key = name, time
+            self._now[name], self._until[key] = key, time
             if key not in self._best or region.score > self._best[key][0] + 0.02:
                 jpeg = jpeg or _thumbnail(painted)
                 self._best[key] = region.score, time, jpeg
+        if len(self._best) > MOST_KEPT:
+            ended = self._best.keys() - self._now.values()
+            shortest = min(ended, key=lambda key: (self._until[key] - key[1], key))
+            del self._best[shortest], self._until[shortest]
 
     def write(self, path: Path, shown: Path, events: Sequence[Event], seconds: float) -> None:
         """Write the page.

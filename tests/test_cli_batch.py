@@ -130,8 +130,14 @@ def test_resume_does_what_is_missing_and_neither_flag_refuses(videos, tmp_path, 
     assert len(Read(out / "sub" / "c.mp4").frames) == 15
     capsys.readouterr()
     assert main(words) == 1
-    assert "2 outputs exist already" in capsys.readouterr().err
+    assert "2 of the outputs exist already" in capsys.readouterr().err
     assert (out / "a.mp4").read_text() == "kept"
+    (out / "sub" / "c.mp4").unlink()
+    assert main(words) == 1
+    assert (
+        f"1 of the outputs exist already, the first is {out / 'a.mp4'}" in capsys.readouterr().err
+    )
+    assert not (out / "sub" / "c.mp4").exists()
     assert main([*words, "--overwrite"]) == 0
     assert len(Read(out / "a.mp4").frames) == 15
 
@@ -265,9 +271,10 @@ def test_each_rank_of_torchrun_has_its_gpu(clip, tmp_path, monkeypatch):
 
     monkeypatch.setattr(segmenter, "open_predictor", stand_in)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    for there, device in ((True, "cuda:1"), (False, "auto")):
-        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
-        assert main(["segment", str(clip), "--timeline", str(tmp_path / f"{there}.csv"), "-q"]) == 0
+    for gpus, device in ((2, "cuda:1"), (1, "cuda:0"), (0, "auto")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpus=gpus: gpus > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda gpus=gpus: gpus)
+        assert main(["segment", str(clip), "--timeline", str(tmp_path / f"{gpus}.csv"), "-q"]) == 0
         assert asked[-1] == device
 
 

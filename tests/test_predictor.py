@@ -98,7 +98,7 @@ def test_a_predictor_reads_a_checkpoint(loaded, tmp_path):
 def test_a_missing_checkpoint_and_device_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="no weights at"):
         Predictor(tmp_path / "none.safetensors", device="cpu")
-    for name in ("toaster", "cuda:x", ""):
+    for name in ("toaster", "cuda:x", "cuda:99", "cpu:7", "meta", ""):
         with pytest.raises(ConfigError, match=f"no device '{name}'") as caught:
             choose_device(name)
         assert "cpu" in caught.value.hint

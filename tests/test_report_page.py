@@ -3,11 +3,18 @@
 import re
 import shutil
 
+import av
+import numpy as np
 import pytest
 from videos import RedWhenLoud, write_video
 
+from avsegcli import report_page
+from avsegcli.media.masks import Region
+from avsegcli.report_page import Report
 from avsegcli.segmenter import Segmenter
+from avsegcli.timeline import Timeline
 
+NAMES = ("background", "dog")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
@@ -65,3 +72,29 @@ def test_the_page_plays_and_a_click_on_it_seeks(page, browser):
     browser.execute_script("arguments[0].click()", frame)
     assert 1 <= video("currentTime") <= 3.1
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def key_frames(times, step=0.25, end=30.0):
+    """The number of events, and the times of key frames, if a class sounds in frames at `times`."""
+    picture = av.VideoFrame.from_ndarray(np.zeros((24, 32, 3), np.uint8), "rgb24")
+    there = Region(1, 0.9, 1, None, None, None, None, None)
+    report, timeline = Report("video", "model", NAMES, [(1, 2, 3)]), Timeline(NAMES)
+    for time in np.arange(0, end, step).tolist():
+        regions = [there] if time in times else []
+        report.add(time, picture, regions)
+        timeline.add(time, time + step, regions)
+    events = timeline.events()
+    return len(events), [time for _, time, _ in report._key_frames(events)]
+
+
+def test_every_event_has_a_key_frame():
+    assert key_frames({1.0, 1.25, 1.75, 2.0}) == (1, [1.0])  # a silence of one frame is bridged
+    assert key_frames({1.0, 1.25, 2.0, 2.25}) == (2, [1.0, 2.0])
+    assert key_frames({0.0, 2.0, 6.0}, step=2.0) == (2, [0.0, 6.0])
+
+
+def test_pictures_of_the_longest_events_only_are_kept(monkeypatch):
+    monkeypatch.setattr(report_page, "MOST_KEPT", 3)
+    monkeypatch.setattr(report_page, "MOST_KEY_FRAMES", 2)
+    long = {2.0, 2.25, 10.0, 10.25}
+    assert key_frames({*long, 4.0, 6.0, 8.0, 12.0, 14.0}) == (7, [2.0, 10.0])

@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsegcli.commands.on_clips import Engine, EngineChoice
+from avsegcli.commands.on_clips import Device, Engine, EngineChoice
 from avsegcli.errors import AvsegError, ConfigError
 
 if TYPE_CHECKING:
     from avsegcli.batch import Job
-
-
-class DeviceChoice(StrEnum):
-    """Where the network runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 class StyleChoice(StrEnum):
@@ -138,9 +129,7 @@ def segment(
     preset: Annotated[
         str | None, typer.Option(help="Preset of the encoder.", show_default="veryfast")
     ] = None,
-    device: Annotated[
-        DeviceChoice, typer.Option(help="Where the network runs.")
-    ] = DeviceChoice.AUTO,
+    device: Device = "auto",
     engine: Engine = EngineChoice.AUTO,
     weights: Annotated[
         Path | None,
@@ -235,7 +224,7 @@ def segment(
         planned,
         options,
         weights,
-        _device_of_rank(device.value),
+        _device_of_rank(device),
         engine,
         overwrite,
         jobs,
@@ -323,4 +312,6 @@ def _device_of_rank(device: str) -> str:
         return device
     import torch
 
-    return f"cuda:{rank}" if torch.cuda.is_available() else device
+    if not torch.cuda.is_available():
+        return device
+    return f"cuda:{int(rank) % torch.cuda.device_count()}"
