@@ -18,6 +18,7 @@ from avsegcli.config import Config, ModelConfig, config_from_dict
 from avsegcli.errors import ConfigError, WeightsError
 from avsegcli.model.qsd import QSD, build_qsd
 from avsegcli.weights import packaged_weights
+from avsegcli.whole_file import told_as_cannot_write, written_whole
 
 
 class LoadedModel(NamedTuple):
@@ -63,14 +64,11 @@ def save_checkpoint(
     if settings is not None:
         said["training"] = settings.to_dict()
     header = {"avseg": json.dumps(said)}  # one entry: the order of several is left to chance
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with (
+        told_as_cannot_write(path, WeightsError, (OSError, SafetensorError)),
+        written_whole(path, WeightsError) as part,
+    ):
         save_file(state, part, metadata=header)
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"cannot write {path}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:

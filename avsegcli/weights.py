@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from avsegcli.errors import ConfigError, WeightsError, how_to_install
 from avsegcli.fetch import Progress, fetch, file_sha256
-from avsegcli.whole_file import write_whole
+from avsegcli.whole_file import told_as_cannot_write, write_whole, written_whole
 
 PACKAGED = "lite.safetensors"
 PACKAGED_GRAPH = "lite.onnx"  # made of it by `avseg export`
@@ -242,15 +242,10 @@ def import_weights(name: str, source: Path) -> Path:
     _refuse_cut_off(path)
     file = next((f for f in known.files if Path(f).suffix == path.suffix), known.files[0])
     target = home(name) / file
-    part = target.with_name(f".{file}.part")
-    try:
+    with told_as_cannot_write(target, WeightsError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part)
-        part.replace(target)
-    except OSError as error:
-        raise WeightsError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+        with written_whole(target, WeightsError) as part:
+            shutil.copyfile(path, part)
     return target
 
 

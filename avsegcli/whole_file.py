@@ -1,7 +1,9 @@
 """Write a file so that it is whole when it appears under its name."""
 
 import os
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from avsegcli.errors import AvsegError
@@ -31,12 +33,59 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         AvsegError: if it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two processes may write one file
-    try:
+    with told_as_cannot_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
+        with written_whole(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator[Path]:
+    """Give a hidden file beside `path` to write to; it becomes `path` if all goes well.
+
+    A file of that name is replaced then. Whatever goes wrong, Ctrl-C included, nothing is left
+    behind. Errors of the block stay as they are.
+
+    Args:
+        path: the file to be, of which the hidden one has the suffix; its folder exists.
+        raised: what is raised.
+
+    Raises:
+        AvsegError: if it cannot be written there.
+    """
+    target = path.resolve()  # what a link points to is replaced, not the link
+    part = hidden_beside(target)
+    try:
+        with told_as_cannot_write(path, raised):
+            part.touch(exist_ok=False)
+        yield part
+        with told_as_cannot_write(path, raised):
+            part.replace(target)
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise AvsegError(f"cannot write {path}: {error.strerror}") from error
+
+
+def hidden_beside(path: Path) -> Path:
+    """Make up a name that nothing has in the folder of `path`; two processes may write one file."""
+    return path.with_name(f".avseg-{secrets.token_hex(6)}{path.suffix}")
+
+
+@contextmanager
+def told_as_cannot_write(
+    path: Path | None,
+    raised: type[AvsegError] = AvsegError,
+    caught: tuple[type[Exception], ...] = (OSError,),
+) -> Iterator[None]:
+    """Turn errors of the system into one that says that `path` cannot be written.
+
+    Args:
+        path: as the user knows it.
+        raised: what is raised instead.
+        caught: what is turned into it.
+    """
+    try:
+        yield
+    except caught as error:
+        said = getattr(error, "strerror", None)
+        raise raised(f"cannot write {path}: {said.lower() if said else error}") from error

@@ -4,12 +4,13 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS
 from avsegcli.errors import DataError
+from avsegcli.whole_file import told_as_cannot_write, written_whole
 
 
 class _File(NamedTuple):
@@ -106,19 +107,14 @@ def _file_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _File:
 
 
 def _copy(file: _File, target: Path, source: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with file.open() as stream, part.open("wb") as copy:
-            shutil.copyfileobj(stream, copy)
-        part.replace(target)
+        with told_as_cannot_write(target, DataError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(target, DataError) as part:
+                with file.open() as stream, part.open("wb") as copy:
+                    shutil.copyfileobj(stream, copy)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{source}: '{file.path}' is damaged", "Get it again.") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed otherwise
         message = f"{source}: '{file.path}' cannot be unpacked"
         raise DataError(message, "Unpack it with another program first.") from error
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
