@@ -13,14 +13,9 @@ import av
 
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.media.alpha import AlphaWriter, check_alpha
+from avsegcli.media.containers import container_of
 from avsegcli.media.decode import SoundTrack, VideoReader
-from avsegcli.media.encode import (
-    VideoWriter,
-    check_writable,
-    container_of,
-    told_as_cannot_write,
-    written_whole,
-)
+from avsegcli.media.encode import VideoWriter
 from avsegcli.media.export_json import JsonFile
 from avsegcli.media.export_masks import (
     CLASSES_FILE,
@@ -31,6 +26,7 @@ from avsegcli.media.export_masks import (
 from avsegcli.media.gif import GifWriter
 from avsegcli.media.palette import Colour, class_colours
 from avsegcli.media.styles import STYLES
+from avsegcli.media.writable import check_writable, told_as_cannot_write, written_whole
 from avsegcli.report_page import Report
 from avsegcli.results import FrameResult
 from avsegcli.timeline import Event

@@ -1,7 +1,6 @@
 """Masks as palette PNG files: each pixel's value is the index of its class."""
 
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ import numpy as np
 
 from avsegcli.errors import MediaError
 from avsegcli.indexed_png import encode_indexed_png
-from avsegcli.media.encode import told_as_cannot_write
 from avsegcli.media.masks import Masks
 from avsegcli.media.palette import Colour
+from avsegcli.media.writable import told_as_cannot_write
+from avsegcli.whole_file import hidden_beside
 
 CLASSES_FILE = "classes.json"
 
@@ -47,7 +47,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         MediaError: if it cannot be written there.
     """
     folder = folder.resolve()
-    temporary = folder.with_name(f".avseg-{secrets.token_hex(6)}")
+    temporary = hidden_beside(folder)
     try:
         with told_as_cannot_write(folder):
             temporary.mkdir()

@@ -9,7 +9,7 @@ import av
 from av.filter import Graph
 
 from avsegcli.media.decode import VideoReader
-from avsegcli.media.encode import told_as_cannot_write
+from avsegcli.media.writable import told_as_cannot_write
 
 LONGEST = 480  # pixels; larger frames are scaled down
 FASTEST = Fraction(10)  # frames a second

@@ -6,7 +6,7 @@ from videos import Read, read_sound, write_video
 
 from avsegcli.errors import MediaError
 from avsegcli.media.decode import VideoReader
-from avsegcli.media.encode import VideoWriter, check_writable, container_of, written_whole
+from avsegcli.media.encode import VideoWriter
 
 
 def rewrite(source, output) -> Read:
@@ -151,44 +151,6 @@ def test_the_index_of_an_mp4_comes_first(tmp_path):
     rewrite(write_video(tmp_path / "a.mp4", seconds=0.3), tmp_path / "b.mp4")
     data = (tmp_path / "b.mp4").read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
-
-
-def test_an_unknown_suffix_is_refused(tmp_path):
-    with pytest.raises(MediaError, match=r"no video format is known by the suffix \.xyz") as caught:
-        container_of(tmp_path / "a.xyz")
-    assert ".mp4" in caught.value.hint
-
-
-def test_what_cannot_be_written_is_refused(tmp_path):
-    there = tmp_path / "there.mp4"
-    there.touch()
-    for path, words in (
-        (there, "exists already"),
-        (tmp_path / "no" / "a.mp4", "no such folder"),
-        (tmp_path, "is a folder"),
-    ):
-        with pytest.raises(MediaError, match=words):
-            check_writable(path)
-    check_writable(there, force=True)
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    output = tmp_path / "a.mp4"
-
-    def interrupted() -> None:
-        with written_whole(output) as part:
-            part.write_text("half")
-            assert part.suffix == ".mp4"
-            assert part.name.startswith(".")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-    with written_whole(output) as part:
-        part.write_text("whole")
-        assert not output.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_an_error_of_the_encoder_is_told_with_the_name_of_the_output(tmp_path):
