@@ -20,7 +20,7 @@ class FrameResult:
     time: float  # seconds from the start of the file
     end: float  # seconds; when the next frame is shown
     analysed: bool  # the network has seen this very frame; else between two that it has
-    probs: NDArray[np.float32]  # (L + 1, h, w) class probabilities; index 0 background
+    probs: NDArray[np.float32]  # (L + 1, h, w) of the classes, without flicker; 0: background
     frame: Any  # av.VideoFrame, yuv420p, upright, full size; copy it before drawing on it
     masks: Masks
 

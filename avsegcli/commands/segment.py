@@ -83,7 +83,7 @@ def segment(
         typer.Option(min=1, help="Number of the sound stream.", show_default="the default one"),
     ] = None,
     fps: Annotated[
-        float, typer.Option(help="Analysed frames a second; between them masks are interpolated.")
+        float, typer.Option(help="Analysed frames a second; between them masks follow what moves.")
     ] = 4.0,
     threshold: Annotated[
         float | None,
