@@ -1,6 +1,7 @@
 """What a run keeps of its steps and epochs: CSV files and, if it is installed, TensorBoard."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +64,37 @@ class RunLog:
         if self.run is None:
             return
         path = self.run / name
-        new = not path.exists()
+        columns, rows = _read(path)
+        missing = [key for key in values if key not in columns]
+        if missing:  # a new file, or a run that goes on with other losses
+            columns += missing
+            _rewrite(path, columns, rows)
         with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(values)
-            writer.writerow(values.values())
+            csv.DictWriter(file, columns, restval="").writerow(values)
         if self.board is not None:
             for key, value in values.items():
                 if key not in ("step", "epoch") and value is not None:
                     self.board.add_scalar(f"{group}/{key}", value, values["step"])
 
 
-def _drop_later(path: Path, step: int) -> None:
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the names of the columns and the rows; none if there is no such file."""
     if not path.exists():
-        return
+        return [], []
     with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    column = header.index("step")
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *(row for row in rows if int(row[column]) <= step)])
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), list(reader)
+
+
+def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
+
+
+def _drop_later(path: Path, step: int) -> None:
+    columns, rows = _read(path)
+    if columns:
+        _rewrite(path, columns, [row for row in rows if int(row["step"]) <= step])
