@@ -1,6 +1,12 @@
+import os
+import re
+import signal
+import subprocess
+import sys
 import tomllib
 
 import pytest
+import torch
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
@@ -26,6 +32,15 @@ clips_per_epoch = 4
 
 [optim]
 epochs = 1
+"""
+
+
+PROGRAM = """
+from avsegcli.cli import script
+from avsegcli.training import trainer
+
+trainer.LOG_EVERY = 1
+script()
 """
 
 
@@ -225,3 +240,24 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(train, tmp_path, capsys, monkey
     assert "stopped at step 1; go on with --resume" in capsys.readouterr().err
     assert train("--resume") == 0
     assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_a_run_that_is_asked_to_end_saves_its_last_step(toy_parts, tmp_path):
+    """As Slurm asks at the end of the time: all processes of the job at once."""
+    (tmp_path / "tiny.toml").write_text(TINY)
+    command = [sys.executable, "-c", PROGRAM, "train", "--data", str(toy_parts), "--device", "cpu"]
+    command += ["--config", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
+    command += ["--set", "data.clips_per_epoch=4000", "--set", "data.workers=1"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        said = []
+        for line in run.stderr:
+            said.append(line)
+            if line.startswith("step 2/"):
+                os.killpg(run.pid, signal.SIGTERM)
+    assert run.returncode == 128 + signal.SIGTERM, "".join(said)
+    stopped = re.fullmatch(r"stopped at step (\d+); go on with --resume\n", said[-1])
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["progress"]["step"] == int(stopped[1]) >= 2
+    assert [path.name for path in (tmp_path / "run").glob(".*")] == []

@@ -1,5 +1,7 @@
 """What the trainer draws its batches from: a parts folder, or a data set on disk."""
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,9 +167,12 @@ def _collate(samples: list[Sample | AvsegError]) -> Batch | AvsegError:
     return bad[0] if bad else collate(good)
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Slurm asks all processes of a job to end. A worker that fails then would stop the main process
+    # before its step is done and its state saved.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
 
 
 def _load(
@@ -179,7 +184,7 @@ def _load(
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch

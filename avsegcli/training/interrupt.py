@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment when it does no harm."""
+"""Ctrl-C, or being asked to end (SIGTERM), at a moment when it does no harm."""
 
 import signal
 import threading
@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+PUT_OFF = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Put Ctrl-C off until the block is done; a second one is not put off.
+    """Put Ctrl-C and SIGTERM off until the block is done; a second one is not put off.
 
-    Raises:
-        KeyboardInterrupt: after the block, if Ctrl-C was pressed in it.
+    After the block they do what they would have done in it, like raising KeyboardInterrupt.
 
     Example:
         >>> done = []
@@ -28,18 +29,19 @@ def unbroken() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread hears signals
         return
-    before = signal.getsignal(signal.SIGINT)
-    pressed = False
+    before = {number: signal.getsignal(number) for number in PUT_OFF}
+    heard: list[int] = []
 
-    def remember(_number: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
+    def remember(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.signal(number, before[signal.Signals(number)])
 
-    signal.signal(signal.SIGINT, remember)
+    for number in PUT_OFF:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for caught in heard:
+        signal.raise_signal(caught)

@@ -132,7 +132,7 @@ class Trainer:
                     self.team.wait()
                     self.progress.epoch += 1
                     self.save_state()
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):  # the latter when asked to end, by SIGTERM
                 self.save_state()
                 self.report(f"stopped at step {self.progress.step}; go on with --resume")
                 raise
@@ -283,16 +283,17 @@ class Trainer:
             return
         better = self.score(scores) > self.progress.best
         log.write_panel(draw_panel(predictor, self.val), epoch, self.progress.step)
-        for name in ("last", "best") if better else ("last",):
-            path = self.run / f"{name}.safetensors"
-            save_checkpoint(
-                path,
-                loaded.model,
-                self.config.model,
-                self.classes,
-                name=self.name,
-                settings=self.config,
-            )
+        with unbroken():
+            for name in ("last", "best") if better else ("last",):
+                path = self.run / f"{name}.safetensors"
+                save_checkpoint(
+                    path,
+                    loaded.model,
+                    self.config.model,
+                    self.classes,
+                    name=self.name,
+                    settings=self.config,
+                )
         self.progress.best = max(self.progress.best, self.score(scores))
         # Last, so that an epoch that is interrupted before is not written twice.
         log.write_scores(values)
@@ -314,8 +315,9 @@ class Trainer:
         }
         path, part = self.run / STATE, self.run / f".{STATE}.part"
         try:
-            torch.save(state, part)
-            part.replace(path)
+            with unbroken():
+                torch.save(state, part)
+                part.replace(path)
         except (OSError, RuntimeError) as error:  # as PyTorch calls a full disk
             part.unlink(missing_ok=True)
             raise AvsegError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
