@@ -22,16 +22,24 @@ def fixed_modules(model: QSD, optim: OptimConfig) -> list[nn.Module]:
 
 
 def build_optimizer(model: QSD, optim: OptimConfig) -> torch.optim.Optimizer:
-    """Group parameters by learning rate and by whether they decay (matrices do)."""
+    """Group parameters by part of the model and by whether they decay (matrices do).
+
+    The groups do not depend on the learning rates, so that a run can go on with others.
+    """
     factors = {"backbone": optim.backbone_lr_factor, "audio_encoder": optim.audio_lr_factor}
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for key, parameter in model.named_parameters():
         if parameter.requires_grad:
-            factor = factors.get(key.split(".")[0], 1.0)
-            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+            part = key.split(".")[0]
+            group = part if part in factors else "", parameter.ndim > 1
+            groups.setdefault(group, []).append(parameter)
     described: list[dict[str, Any]] = [
-        {"params": parameters, "factor": factor, "weight_decay": optim.weight_decay * decays}
-        for (factor, decays), parameters in groups.items()
+        {
+            "params": parameters,
+            "factor": factors.get(part, 1.0),
+            "weight_decay": optim.weight_decay * decays,
+        }
+        for (part, decays), parameters in groups.items()
     ]
     kind = next(model.parameters()).device.type
     return torch.optim.AdamW(described, lr=optim.lr, fused=kind in ("cpu", "cuda"))

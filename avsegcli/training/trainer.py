@@ -349,15 +349,23 @@ class Trainer:
                 "resume with the same data, data.batch_size, data.clips_per_epoch, "
                 "optim.accumulate and number of processes",
             )
+        groups = self.optimizer.param_groups
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise AvsegError(
-                f"{path} belongs to a run with other settings", "resume with the same preset"
+                f"{path} belongs to a run with other settings",
+                "resume with the same preset, and with the same parts trained",
             ) from error
+        # The optimizer brings back those of the run as it was; the present ones count.
+        for group, present in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(present)
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
+        else:
+            self.restart_average()
         self.progress = progress
 
 

@@ -254,6 +254,32 @@ def test_resuming_in_the_middle_of_an_epoch_leaves_no_trace(tmp_path, settings):
     assert learned(tmp_path / "run") == learned(tmp_path / "unbroken")
 
 
+def test_a_resumed_run_goes_on_with_the_settings_it_has_now(unbroken):
+    settings = ("backbone_lr_factor=1.0", "audio_lr_factor=0.5", "weight_decay=0.3", "lr=1e-3")
+    settings = [f"optim.{setting}" for setting in (*settings, "schedule=step", "ema_decay=0.5")]
+    resumed, fresh = make_trainer(unbroken, *settings), make_trainer(unbroken, *settings)
+    resumed.resume()
+    for trainer in (resumed, fresh):
+        trainer._prepare()
+    for group, expected in zip(
+        resumed.optimizer.param_groups, fresh.optimizer.param_groups, strict=True
+    ):
+        assert {**group, "params": []} == {**expected, "params": []}
+    assert {group["factor"] for group in fresh.optimizer.param_groups} == {0.5, 1.0}
+    assert {group["weight_decay"] for group in fresh.optimizer.param_groups} == {0.0, 0.3}
+    assert resumed.average.decay == 0.5
+
+
+def test_an_average_that_begins_when_a_run_goes_on_begins_with_its_weights(tmp_path):
+    trainer = make_trainer(tmp_path, "optim.ema_decay=0.0")
+    trainer.step(take(trainer))
+    trainer.save_state()
+    resumed = make_trainer(tmp_path, "optim.ema_decay=0.9", "optim.seed=1")
+    resumed.resume()
+    state = trainer.model.state_dict()
+    assert all(torch.equal(resumed.average.state[key], state[key]) for key in state)
+
+
 def gradients(trainer):
     return {
         key: parameter.grad
