@@ -194,6 +194,8 @@ class Trainer:
                 terms = qsd_losses(output, batch, self.config.loss)
                 loss = torch.stack(list(terms.values())).sum()
                 (loss / len(batches)).backward()
+            if self.model.codebook is not None and number < len(batches):
+                self.model.codebook.updates -= 1  # its warm-up counts steps, not batches
             for key, value in {"loss": loss, **terms}.items():
                 sums[key] = sums.get(key, 0) + value.detach() / len(batches)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip_norm)

@@ -280,6 +280,34 @@ def test_an_average_that_begins_when_a_run_goes_on_begins_with_its_weights(tmp_p
     assert all(torch.equal(resumed.average.state[key], state[key]) for key in state)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_codebook_warms_up_in_steps_however_many_batches_they_take(tmp_path, accumulate):
+    settings = f"optim.accumulate={accumulate}", "model.codebook_warmup=[1, 3]"
+    shares = []
+
+    def note(module, _inputs):
+        shares.append(module._quantized_share())
+
+    def watch():
+        trainer = make_trainer(tmp_path, *settings, clips=16)
+        trainer.model.codebook.register_forward_pre_hook(note)
+        return trainer
+
+    trainer = watch()
+    for _ in range(2):
+        trainer.step(take(trainer))
+    trainer.save_state()
+    resumed = watch()
+    resumed.resume()
+    for _ in range(2):
+        resumed.step(take(resumed))
+    # In each batch the global tokens come first, then the local ones, when a step more is counted.
+    expected = [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.0, 1.0)]
+    batches = list(zip(shares[::2], shares[1::2], strict=True))
+    assert batches == [step for step in expected for _ in range(accumulate)]
+    assert resumed.model.codebook.updates == 4
+
+
 def gradients(trainer):
     return {
         key: parameter.grad
