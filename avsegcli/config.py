@@ -24,6 +24,7 @@ class ModelConfig:
     backbone: str = "resnet50"  # efficientnet-lite0, resnet50, swin-tiny, pvt-v2-b5
     audio_encoder: str = "vggish"  # vggish, small
     attention: str = "deformable"  # deformable (C3..C6), plain (C4, C5)
+    size: int = 224  # pixels, longest side of the frames that it is asked about
     hidden_dim: int = 256  # D
     num_heads: int = 8
     ffn_dim: int = 2048
@@ -68,7 +69,7 @@ class LossConfig:
 class DataConfig:
     """What a training step sees."""
 
-    size: int = 224  # pixels, longest side
+    size: int = 224  # pixels, longest side of the frames of training
     num_frames: int = 5  # T
     batch_size: int = 4  # clips, of each process
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
@@ -148,7 +149,7 @@ def _find_senseless(config: Config) -> list[str]:
     """Say which values are of the right type but make no sense."""
     model, data, optim = config.model, config.data, config.optim
     positive = {
-        "model": ("hidden_dim", "num_heads", "ffn_dim", "num_tokens", "codebook_size"),
+        "model": ("size", "hidden_dim", "num_heads", "ffn_dim", "num_tokens", "codebook_size"),
         "data": ("size", "num_frames", "batch_size", "clips_per_epoch"),
         "optim": ("epochs", "accumulate"),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.config import ModelConfig
 from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.frames import CELL, prepare_frames
 from avsegcli.errors import WeightsError
@@ -37,7 +38,8 @@ class GraphPredictor(ABC):
         try:
             said = json.loads(metadata["avseg"])
             self.model_name, self.classes = str(said["name"]), tuple(said["classes"])
-        except (KeyError, ValueError, TypeError) as error:
+            self.size = int(said["model"].get("size", ModelConfig.size))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise WeightsError(f"{graph} was not made by avseg export") from error
 
     @abstractmethod
@@ -57,7 +59,7 @@ class GraphPredictor(ABC):
         self, frames: Sequence[NDArray[np.uint8]], log_mel: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Find what sounds in a clip; the contract of `avsegcli.predictor.Predictor.predict`."""
-        pictures, (height, width) = prepare_frames(frames)
+        pictures, (height, width) = prepare_frames(frames, self.size)
         valid = np.zeros((1, *pictures.shape[1:3]), bool)
         valid[:, :height, :width] = True
         probs = self._run(

@@ -67,6 +67,7 @@ class Predictor:
         self.classes = loaded.classes
         self.model_name = loaded.name
         self.config = loaded.config
+        self.size = loaded.config.size
         self.device = device
 
     @property
@@ -92,7 +93,7 @@ class Predictor:
             Class probabilities ``(T, L + 1, h, w)`` in [0, 1], index 0 the background; they cover
             the frame, at a quarter of the resolution that the network sees.
         """
-        pictures, (height, width) = prepare_frames(frames)
+        pictures, (height, width) = prepare_frames(frames, self.size)
         valid = None
         if pictures.shape[1:3] != (height, width):
             valid = torch.zeros((1, *pictures.shape[1:3]), dtype=torch.bool, device=self.device)

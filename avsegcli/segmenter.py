@@ -30,14 +30,13 @@ from avsegcli.outputs import Encoding, Look, Outputs, Writers
 from avsegcli.results import FrameResult, Summary
 from avsegcli.timeline import Timeline
 
-PICTURE_SIZE = 224  # longer side of what the network sees, in pixels
-
 
 class MaskPredictor(Protocol):
     """What turns pictures and sound into probabilities; see `avsegcli.predictor`."""
 
     classes: tuple[str, ...]
     num_frames: int  # T, analysed frames asked about at a time
+    size: int  # longer side of what it sees, in pixels
     threshold: float  # of a class probability; what reaches it is an object
 
     @property
@@ -178,7 +177,7 @@ class Segmenter:
                     yield window, self.predictor.predict(window.pictures, window.log_mel)
 
         windows = cut_windows(
-            video, sound, num_frames=self.predictor.num_frames, fps=fps, size=PICTURE_SIZE
+            video, sound, num_frames=self.predictor.num_frames, fps=fps, size=self.predictor.size
         )
         answered = prefetch(answers(prefetch(windows)))
         try:

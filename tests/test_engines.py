@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 
-from avsegcli.checkpoint import load_checkpoint
+from avsegcli.checkpoint import load_checkpoint, save_checkpoint
 from avsegcli.cli import main
 from avsegcli.engines import open_predictor
 from avsegcli.errors import ConfigError, WeightsError
@@ -102,6 +103,17 @@ def test_export_writes_the_same_graph_again_and_refuses_what_is_there(tmp_path, 
     with pytest.raises(ConfigError, match="does not end in"):
         export_graph(None, tmp_path / "model.pb")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_graph_is_asked_at_the_size_of_its_checkpoint(tmp_path):
+    loaded = load_checkpoint()
+    checkpoint, graph = tmp_path / "small.safetensors", tmp_path / "small.onnx"
+    small = replace(loaded.config, size=64)
+    save_checkpoint(checkpoint, loaded.model, small, loaded.classes, name="small")
+    export_graph(checkpoint, graph)
+    assert (OnnxPredictor(packaged_graph()).size, OnnxPredictor(graph).size) == (224, 64)
+    frames = [np.zeros((100, 100, 3), np.uint8)]
+    assert OnnxPredictor(graph).predict(frames, noise(1)).shape[2:] == (16, 16)
 
 
 def test_on_a_cpu_the_packaged_model_runs_in_onnx_runtime():

@@ -58,6 +58,12 @@ def test_the_answer_covers_frames_of_any_size(predictor, size, expected):
     assert np.allclose(probs[:, 0], 1 - probs[:, 1:].max(axis=1))
 
 
+def test_a_model_is_asked_at_its_own_size(loaded):
+    config = replace(loaded.config, size=96)
+    small = Predictor.from_model(loaded._replace(config=config), torch.device("cpu"))
+    assert small.predict(*make_clip(1, 200, 400)).shape == (1, 3, 12, 24)
+
+
 def test_one_frame_will_do(predictor):
     assert predictor.predict(*make_clip(1, 100, 100)).shape == (1, 3, 56, 56)
 

@@ -121,6 +121,13 @@ def test_a_turned_variable_rate_video_of_odd_size_with_late_mono_sound(segmenter
     assert painted_share(written.near(0.4), 0.4) < 0.1
 
 
+def test_the_network_sees_pictures_of_its_own_size(clip):
+    segmenter = Segmenter(RedWhenLoud())
+    segmenter.predictor.size = 64
+    next(iter(segmenter.segment(clip)))
+    assert {max(size) for size in segmenter.predictor.sizes} == {64}
+
+
 @pytest.mark.parametrize("degrees", [90, 180])
 def test_the_network_sees_a_turned_video_upright(segmenter, tmp_path, degrees):
     source = write_video(tmp_path / "a.mp4", rotation=degrees, seconds=1)

@@ -113,6 +113,7 @@ class RedWhenLoud:
     model_name = "red-when-loud"
     device_name = "cpu"
     threshold = 0.5
+    size = 224
 
     def __init__(self, num_frames: int = 5) -> None:
         self.num_frames = num_frames

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST_SIDE = 224  # pixels; the paper's size
 STRIDE = 32  # the network's coarsest level: sizes are padded to multiples of it
 CELL = 4  # pixels: what one value of a mask covers
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB in [0, 1]
@@ -56,13 +55,17 @@ def pad_to_stride(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def prepare_frames(
-    frames: Sequence[NDArray[np.uint8]],
+    frames: Sequence[NDArray[np.uint8]], longest: int
 ) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """Prepare the pictures of a clip, ``(H, W, 3)`` of one size, for a network.
+    """Prepare the pictures of a clip for a network.
+
+    Args:
+        frames: ``(H, W, 3)`` RGB, of one size.
+        longest: pixels of their longest side, as the network takes them.
 
     Returns:
         Scaled, normalised and padded frames ``(T, H', W', 3)``, and the height and width of their
         part that is real.
     """
-    size = frame_size(frames[0].shape[:2], LONGEST_SIDE)
+    size = frame_size(frames[0].shape[:2], longest)
     return pad_to_stride(np.stack([normalise(fit_frame(f, size)) for f in frames])), size

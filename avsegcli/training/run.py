@@ -9,7 +9,7 @@ from avsegcli.errors import DataError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
-from avsegcli.training.data import Share, open_training
+from avsegcli.training.data import open_training
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
@@ -62,8 +62,7 @@ def start_training(
     """
     check_run_folder(out, may_hold_run=resume or force)
     team = join_team(device)
-    share = Share(team.rank, team.count)
-    train, val = open_training(dataset, config.data, config.optim.seed, data_root, share)
+    train, val = open_training(dataset, config.data, config.optim.seed, data_root, team.processes)
     trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
     if resume:
         trainer.resume()
@@ -78,7 +77,13 @@ def start_training(
             remove_run(out)
     for note in train.notes:
         trainer.report(f"note: {note}")
-    where = f"{team.count} x " if team.count > 1 else ""
+    if config.data.size != config.model.size:
+        trainer.report(
+            f"note: trained with frames of {config.data.size} pixels (data.size), asked about "
+            f"frames of {config.model.size} (model.size)"
+        )
+    number = team.processes.number
+    where = f"{number} x " if number > 1 else ""
     trainer.report(
         f"training on {where}{team.device.type}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
