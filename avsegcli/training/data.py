@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from avsegcli.datasets.layouts import find_subset, open_dataset
 from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.videos import VideoFolder
 from avsegcli.errors import AvsegError, DataError
+from avsegcli.evaluation.processes import ALONE, Processes
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
@@ -55,37 +56,21 @@ class TrainingData(Protocol):
         """Yield the batches of an epoch, counted from 0, but for the first `skip`."""
 
 
-class Share(NamedTuple):
-    """Which clips of every batch are for this process."""
-
-    rank: int = 0
-    number: int = 1  # of processes; together they take as many batches at a time
-
-    def of(self, indices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        """Cut indices ``(P,)`` into batches of this process, ``(P // (number * size), size)``."""
-        together = size * self.number
-        whole = indices[: len(indices) // together * together].reshape(-1, self.number, size)
-        return whole[:, self.rank]
-
-
-ALONE = Share()
-
-
 class StoredData:
     """A data set on disk, in a new order each epoch."""
 
     def __init__(
-        self, clips: ClipDataset, config: DataConfig, seed: int, share: Share = ALONE
+        self, clips: ClipDataset, config: DataConfig, seed: int, processes: Processes = ALONE
     ) -> None:
         self.classes = clips.classes
         self.notes = list(getattr(clips, "notes", ()))
-        self.clips, self.config, self.seed, self.share = clips, config, seed, share
-        self.batches_per_epoch = _count_batches(len(clips), config, share)
+        self.clips, self.config, self.seed, self.processes = clips, config, seed, processes
+        self.batches_per_epoch = _count_batches(len(clips), config, processes)
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; frames of different sizes are padded."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.clips))
-        indices = self.share.of(order, self.config.batch_size)[skip:].tolist()
+        indices = _share(order, self.config.batch_size, self.processes)[skip:].tolist()
         yield from _load(_Samples(self.clips, self.config.size), indices, self.config)
 
 
@@ -95,11 +80,13 @@ class ComposedData:
     All frames of a batch have one shape, so that no time goes into padding.
     """
 
-    def __init__(self, parts: Parts, config: DataConfig, seed: int, share: Share = ALONE) -> None:
+    def __init__(
+        self, parts: Parts, config: DataConfig, seed: int, processes: Processes = ALONE
+    ) -> None:
         self.classes = parts.classes
         self.notes: list[str] = []
-        self.parts, self.config, self.seed, self.share = parts, config, seed, share
-        self.batches_per_epoch = _count_batches(config.clips_per_epoch, config, share)
+        self.parts, self.config, self.seed, self.processes = parts, config, seed, processes
+        self.batches_per_epoch = _count_batches(config.clips_per_epoch, config, processes)
         settings = replace(TRAINING_SETTINGS, scene=config.scene, num_sounding=config.num_sounding)
         self.shapes = [
             ComposedDataset(
@@ -121,8 +108,9 @@ class ComposedData:
         rng = np.random.default_rng((self.seed, epoch))
         shapes = rng.choice(len(FRAME_SHAPES), self.batches_per_epoch, p=FRAME_SHARES)
         size = self.config.batch_size
-        clips = self.batches_per_epoch * size * self.share.number
-        numbers = self.share.of(np.arange(epoch * clips, (epoch + 1) * clips), size).tolist()
+        clips = self.batches_per_epoch * size * self.processes.number
+        every = np.arange(epoch * clips, (epoch + 1) * clips)
+        numbers = _share(every, size, self.processes).tolist()
         indices = [
             [(int(shape), number) for number in batch]
             for shape, batch in zip(shapes, numbers, strict=True)
@@ -130,10 +118,17 @@ class ComposedData:
         yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
 
 
-def _count_batches(num_clips: int, config: DataConfig, share: Share) -> int:
-    together = config.batch_size * share.number
+def _share(indices: NDArray[np.int64], size: int, processes: Processes) -> NDArray[np.int64]:
+    """Cut indices ``(P,)`` into batches of this process, ``(P // (number * size), size)``."""
+    together = size * processes.number
+    whole = indices[: len(indices) // together * together].reshape(-1, processes.number, size)
+    return whole[:, processes.rank]
+
+
+def _count_batches(num_clips: int, config: DataConfig, processes: Processes) -> int:
+    together = config.batch_size * processes.number
     if num_clips < together:
-        each = f" for each of {share.number} processes" if share.number > 1 else ""
+        each = f" for each of {processes.number} processes" if processes.number > 1 else ""
         raise DataError(
             f"{num_clips} clips an epoch are fewer than one batch of {config.batch_size}{each}",
             "lower it with --set data.batch_size=1",
@@ -207,7 +202,7 @@ def open_training(
     config: DataConfig,
     seed: int,
     data_root: Path | None = None,
-    share: Share = ALONE,
+    processes: Processes = ALONE,
 ) -> tuple[TrainingData, ClipDataset]:
     """Open what to train on and what to validate on.
 
@@ -218,7 +213,7 @@ def open_training(
         config: what a training step sees.
         seed: of the composed clips and of the order of stored ones.
         data_root: AVSBench's root, for a subset by name.
-        share: of the training clips, for this process.
+        processes: that share the training clips.
 
     Raises:
         ConfigError: if a subset is named but not where it is.
@@ -233,7 +228,8 @@ def open_training(
                 f"{folder} has no clips of its own to validate on",
                 "train on a parts folder, on what 'avseg compose' writes, or on AVSBench",
             )
-        return StoredData(stored, config, seed, share), open_dataset(str(dataset), "val", data_root)
+        val = open_dataset(str(dataset), "val", data_root)
+        return StoredData(stored, config, seed, processes), val
     held_out = Composer(
         Parts(folder, "val"),
         task=cast("Task", config.task),
@@ -245,4 +241,4 @@ def open_training(
     composed = ComposedDataset(held_out, seed, num_clips)
     parts = Parts(folder, "train")
     parts.preload()
-    return ComposedData(parts, config, seed, share), composed
+    return ComposedData(parts, config, seed, processes), composed

@@ -26,18 +26,17 @@ class Team:
     """The processes that train one model; each sees its share of every batch."""
 
     device: torch.device  # of this one
-    rank: int = 0
-    count: int = 1
+    processes: Processes = ALONE
     accelerator: Any = None  # accelerate.Accelerator; None: this process is alone
 
     @property
     def is_main(self) -> bool:
         """Whether this process saves and reports."""
-        return self.rank == 0
+        return self.processes.is_main
 
     def place(self, model: QSD) -> QSD:
         """Move a model to the device, and let batch norms see the batches of all processes."""
-        if self.count > 1 and self.device.type == "cuda":
+        if self.processes.number > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model.to(self.device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in its stubs
@@ -53,14 +52,6 @@ class Team:
             for value in model.state_dict().values():
                 dist.broadcast(value, src=0)
         return model
-
-    def validators(self) -> Processes:
-        """Give the same processes as those that share an evaluation."""
-        if self.accelerator is None:
-            return ALONE
-        from accelerate.utils import gather_object
-
-        return Processes(self.rank, self.count, gather_object)
 
     def wait(self) -> None:
         """Wait until all processes are here."""
@@ -89,7 +80,11 @@ def join_team(device: str = "auto") -> Team:
         return Team(chosen)
     try:
         from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+        from accelerate.utils import (
+            DistributedDataParallelKwargs,
+            InitProcessGroupKwargs,
+            gather_object,
+        )
     except ImportError as error:
         raise ConfigError(
             "several processes need the package accelerate", how_to_install("train")
@@ -105,7 +100,8 @@ def join_team(device: str = "auto") -> Team:
     )
     # Its "cpu:0" is a place that tensors cannot be loaded to.
     own = accelerator.device if chosen.type == "cuda" else chosen
-    return Team(own, accelerator.process_index, accelerator.num_processes, accelerator)
+    processes = Processes(accelerator.process_index, accelerator.num_processes, gather_object)
+    return Team(own, processes, accelerator)
 
 
 def mean_over_team(value: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ class Trainer:
                     "step": progress.step,
                     "epoch": progress.epoch,
                     "lr": optim.lr * lr_factor(optim, progress.step - 1, self.steps_per_epoch),
-                    "clips_per_s": speed * self.team.count,
+                    "clips_per_s": speed * self.team.processes.number,
                     "waiting": waiting,
                     **self._codebook_values(),
                     **dict(zip(terms, means, strict=True)),
@@ -221,7 +221,8 @@ class Trainer:
         factor = lr_factor(optim, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = optim.lr * group["factor"] * factor
-        drawn = np.random.SeedSequence((optim.seed, step, self.team.rank)).generate_state(1)
+        seeds = optim.seed, step, self.team.processes.rank
+        drawn = np.random.SeedSequence(seeds).generate_state(1)
         torch.manual_seed(int(drawn[0]))
 
     def _autocast(self) -> torch.autocast:
@@ -268,7 +269,7 @@ class Trainer:
     def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
         predictor = Predictor.from_model(loaded, self.team.device)
-        scores = evaluate(predictor, self.val, processes=self.team.validators())
+        scores = evaluate(predictor, self.val, processes=self.team.processes)
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,

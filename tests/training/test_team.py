@@ -37,6 +37,7 @@ workers = 0
 
 [optim]
 schedule = "step"
+accumulate = 2
 warmup_steps = 0
 audio_lr_factor = 0.0
 frozen_stages = 0
@@ -47,6 +48,14 @@ from avsegcli.cli import main
 from avsegcli.training import trainer
 
 trainer.LOG_EVERY = 1
+evaluate = trainer.evaluate
+
+
+def say(done, clips):
+    print(f"validated {done} of {clips}", file=sys.stderr)
+
+
+trainer.evaluate = lambda *given, **options: evaluate(*given, **options, progress=say)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -78,13 +87,14 @@ def run_two(arguments):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Folders of a run of one process with batches of two, and of two with batches of one.
+    """Folders of a run of one process with batches of two, and of two with batches of one; what
+    these two said.
 
-    Each has two epochs of two steps; that of two processes is resumed in between.
+    Each has two epochs of two steps of two batches; that of two processes is resumed in between.
     """
     pytest.importorskip("accelerate")
     root = tmp_path_factory.mktemp("processes")
-    write_fake(root, "ms3", clips=4, splits=("train", "val"))
+    write_fake(root, "ms3", clips=8, splits=("train", "val"))
     (root / "tiny.toml").write_text(TINY)
 
     def arguments(name, batch_size, epochs):
@@ -96,14 +106,14 @@ def runs(tmp_path_factory):
         patch.setattr(trainer, "LOG_EVERY", 1)
         assert main(arguments("one", 2, epochs=2)) == 0
     said = run_two(arguments("two", 1, epochs=1))
-    assert "training on 2 x cpu: 2 batches of 1 clips an epoch" in said[0]
+    assert "training on 2 x cpu: 4 batches of 1 clips an epoch" in said[0]
     assert "training on" not in said[1]
     run_two([*arguments("two", 1, epochs=2), "--resume"])
-    return root / "one", root / "two"
+    return root / "one", root / "two", said
 
 
 def test_two_processes_log_the_losses_of_one_with_the_doubled_batch(runs):
-    one, two = (rows(run / "log.csv") for run in runs)
+    one, two = (rows(run / "log.csv") for run in runs[:2])
     assert [row["step"] for row in two] == ["1", "2", "3", "4"]
     for expected, row in zip(one, two, strict=True):
         for key in expected:
@@ -112,15 +122,18 @@ def test_two_processes_log_the_losses_of_one_with_the_doubled_batch(runs):
 
 
 def test_two_processes_end_with_the_weights_of_one(runs):
-    one, two = (load_file(run / "last.safetensors") for run in runs)
+    one, two = (load_file(run / "last.safetensors") for run in runs[:2])
     assert one.keys() == two.keys()
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-2, atol=1e-3, msg=key)
 
 
 def test_two_processes_validate_together_and_the_main_one_saves(runs):
-    one, two = (rows(run / "scores.csv") for run in runs)
+    one, two = (rows(run / "scores.csv") for run in runs[:2])
     assert [row["epoch"] for row in two] == ["1", "2"]
+    for said in runs[2]:
+        validated = [line for line in said.splitlines() if line.startswith("validated")]
+        assert validated == [f"validated {done} of 4" for done in (1, 2, 3, 4)]
     for key in ("tpavi_j", "tpavi_f", "miou", "silent_area"):
         if one[1][key]:
             assert float(two[1][key]) == pytest.approx(float(one[1][key]), abs=0.01)
