@@ -6,18 +6,12 @@ from typing import Annotated
 
 import typer
 
+from avsegcli.commands.compose import Task
+
 
 class ClipSet(StrEnum):
     """What the clips are like that rows are trained and scored on."""
 
-    multi = "multi"
-    semantic = "semantic"
-
-
-class ClipKind(StrEnum):
-    """What test clips are like: one thing sounds in them, several do, or either."""
-
-    single = "single"
     multi = "multi"
     semantic = "semantic"
 
@@ -40,7 +34,7 @@ def ablate(
         typer.Option(metavar="SET...", help="multi, semantic or, by default, both."),
     ] = None,
     score_on: Annotated[
-        list[ClipKind] | None,
+        list[Task] | None,
         typer.Option(
             metavar="KIND...",
             help="Test clips besides those of the set: single, multi or semantic (either).",

@@ -132,10 +132,6 @@ class Codebook(nn.Module):
         """Compute the share of codes that tokens chose, not counting the hardly chosen, in 0..1."""
         return (self.chosen > 0.1 * self.chosen.mean()).float().mean()
 
-    def _dead_below(self) -> Tensor:
-        # A tenth of what each code would get if all were chosen equally often.
-        return 0.1 * self.count.mean()
-
     @torch.no_grad()
     def _pick(self, flat: Tensor, number: int) -> Tensor:
         """Draw tokens at random, a little disturbed so that no two codes are the same."""
@@ -169,7 +165,8 @@ class Codebook(nn.Module):
         self.chosen.lerp_(count, 1 - self.decay)
         self.count.lerp_(count, 1 - self.decay)
         self.total.lerp_(total, 1 - self.decay)
-        dead = self.count < self._dead_below()
+        # Less than a tenth of what each code would get if all were chosen equally often.
+        dead = self.count < 0.1 * self.count.mean()
         revived = self._pick(flat, len(self.code))
         mean_count = self.count.mean()
         self.total.copy_(torch.where(dead[:, None], revived * mean_count, self.total))

@@ -12,11 +12,11 @@ class Level(NamedTuple):
     """One level of a feature pyramid."""
 
     features: Tensor  # (M, D, h, w)
-    position: Tensor  # (M or 1, D, h, w), sine encoding; says which level only by `tokens`
+    position: Tensor  # (M or 1, D, h, w), sine encoding; says which level only by `cells`
     valid: Tensor | None  # bool (M, h, w), True = real; None: all are
 
 
-class Tokens(NamedTuple):
+class Cells(NamedTuple):
     """The cells of one or several levels as one sequence."""
 
     features: Tensor  # (M, S, D)
@@ -24,7 +24,7 @@ class Tokens(NamedTuple):
     valid: Tensor | None  # bool (M, S)
 
 
-def flatten_levels(levels: list[Level], level_embedding: Tensor) -> Tokens:
+def flatten_levels(levels: list[Level], level_embedding: Tensor) -> Cells:
     """Put the cells of several levels in one sequence, fine level first.
 
     Args:
@@ -39,7 +39,7 @@ def flatten_levels(levels: list[Level], level_embedding: Tensor) -> Tokens:
         ],
         dim=1,
     )
-    return Tokens(features, position, valid)
+    return Cells(features, position, valid)
 
 
 def flatten_features(levels: list[Level]) -> tuple[Tensor, Tensor | None]:
@@ -86,10 +86,10 @@ class _EncoderLayer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.feed_forward = FeedForward(dim, ffn_dim, dropout)
 
-    def forward(self, tokens: Tokens) -> Tokens:
-        positioned = tokens.features + tokens.position
-        attended = self.attention(positioned, positioned, tokens.features, tokens.valid)
-        return tokens._replace(features=self.feed_forward(self.norm(tokens.features + attended)))
+    def forward(self, cells: Cells) -> Cells:
+        positioned = cells.features + cells.position
+        attended = self.attention(positioned, positioned, cells.features, cells.valid)
+        return cells._replace(features=self.feed_forward(self.norm(cells.features + attended)))
 
 
 class PlainEncoder(nn.Module):
@@ -130,7 +130,7 @@ class PlainEncoder(nn.Module):
             make_level(project(c), valid)
             for project, c in zip(self.project, features[2:], strict=True)
         ]
-        tokens = flatten_levels(levels, self.level_embedding)
+        cells = flatten_levels(levels, self.level_embedding)
         for layer in self.layers:
-            tokens = layer(tokens)
-        return unflatten_levels(tokens.features, levels)
+            cells = layer(cells)
+        return unflatten_levels(cells.features, levels)
