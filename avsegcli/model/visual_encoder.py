@@ -12,7 +12,7 @@ class Level(NamedTuple):
     """One level of a feature pyramid."""
 
     features: Tensor  # (M, D, h, w)
-    position: Tensor  # (M or 1, D, h, w), sine encoding; says which level only by `cells`
+    position: Tensor  # (M or 1, D, h, w), sine encoding, without the level embedding
     valid: Tensor | None  # bool (M, h, w), True = real; None: all are
 
 
