@@ -93,8 +93,17 @@ class VideoWriter:
     def _encode(self, frame: Any | None) -> None:
         with told_as_cannot_write(self._name):
             for packet in self._stream.encode(frame):
-                self._output.mux(list(self._sound.until(float(packet.dts * packet.time_base))))
+                self._add_sound(float(packet.dts * packet.time_base))
                 self._output.mux(packet)
+
+    def _add_sound(self, until: float) -> None:
+        for packet in self._sound.until(until):
+            try:
+                self._output.mux(packet)
+            except av.InvalidDataError:
+                if not self._sound.copied:
+                    raise
+                # A damaged packet is left out; who listens to the sound tells of it.
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +119,7 @@ class VideoWriter:
                 self._encode(None)
                 end = math.inf if self._own_sound else self._end
                 with told_as_cannot_write(self._name):
-                    self._output.mux(list(self._sound.until(end)))
+                    self._add_sound(end)
                     self._output.close()
         finally:
             self._sound.close()

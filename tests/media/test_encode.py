@@ -70,6 +70,20 @@ def test_sound_of_a_transport_stream_is_copied_into_mp4(tmp_path):
     assert written.sound[0][0] == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_damaged_packets_of_copied_sound_are_left_out(tmp_path, suffix):
+    source = write_video(tmp_path / "a.ts", seconds=3)
+    stream = source.read_bytes()
+    packets = [stream[at : at + 188] for at in range(0, len(stream), 188)]
+    sound = [n for n, packet in enumerate(packets) if packet[1:3] == b"\x01\x01"]  # goes on
+    lost = sound[1::4]
+    source.write_bytes(b"".join(packet for n, packet in enumerate(packets) if n not in lost))
+    written = rewrite(source, tmp_path / f"b{suffix}")
+    assert len(written.times) == 90
+    _, read = read_sound(source)
+    assert 0 < len(written.sound) < len(read)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [({"channels": 2}, {"channels": 1}), ({"sound_rate": 48000}, {"sound_rate": 32000})],
