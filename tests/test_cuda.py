@@ -69,16 +69,32 @@ def test_the_packaged_weights_say_the_same(clips):
     assert np.mean(changed) < 0.01
 
 
+def together(tensors):
+    return torch.cat([tensor.detach().cpu().flatten() for tensor in tensors])
+
+
 @pytest.mark.parametrize("preset", ["lite", "r50"])
-def test_a_training_step_is_the_same(clips, batch, tmp_path, preset):
-    terms, weights = {}, {}
+def test_a_training_step_is_the_same(clips, batch, tmp_path, preset, monkeypatch):
+    # Its rounding, small in the losses, is a quarter of some gradients of an untrained model.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    terms, gradients, moves = {}, {}, {}
     for device in ("cpu", "cuda"):
         trainer = make_trainer(clips, tmp_path, preset, device, "optim.precision=fp32")
+        decoder = trainer.model.mask_decoder
+        before = together(decoder.parameters())
         terms[device] = {key: value.item() for key, value in trainer.step([batch]).items()}
-        weights[device] = trainer.model.mask_decoder.state_dict()
+        # Of AdamW's first step: -1 or 1 wherever there is a gradient.
+        moves[device] = (together(decoder.parameters()) - before) / trainer.config.optim.lr
+        gradients[device] = {
+            name: together(p.grad for p in part.parameters() if p.grad is not None)
+            for name, part in trainer.model.named_children()
+            if any(p.grad is not None for p in part.parameters())
+        }
     assert terms["cuda"] == pytest.approx(terms["cpu"], rel=0.02, abs=1e-3)
-    for key, value in weights["cpu"].items():
-        assert torch.allclose(weights["cuda"][key].cpu(), value, atol=2e-3), key
+    for name, gradient in gradients["cpu"].items():
+        assert (gradients["cuda"][name] - gradient).norm() < 0.05 * gradient.norm(), name
+    assert moves["cpu"].abs().mean() > 0.5
+    assert (moves["cuda"] - moves["cpu"]).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("preset", ["lite", "r50"])
