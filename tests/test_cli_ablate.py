@@ -1,15 +1,18 @@
 import csv
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
+from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.training import ablation, data, run
 
 TINY = """
 [model]
+size = 32
 hidden_dim = 16
 num_heads = 2
 ffn_dim = 16
@@ -67,6 +70,32 @@ def test_every_row_is_trained_and_scored_beside_the_paper(ablate, tmp_path, caps
     ]  # fmt: skip
     assert switches == [[False] * 4, [True] * 4]
     assert not (runs / "row2-seed0" / "best.safetensors").exists()
+
+
+def test_row_2_separates_and_each_row_has_the_threshold_that_is_best_on_val(
+    ablate, tmp_path, monkeypatch
+):
+    evaluate, asked = ablation.evaluate, []
+
+    def note(predictor, clips):
+        separates = isinstance(predictor, SeparateFirst)
+        model = predictor._predictor if separates else predictor
+        asked.append((separates, model.config.class_threshold, clips[0].name.split("_")[0]))
+        return evaluate(predictor, clips)
+
+    found = iter((0.1, 0.7, 0.2, 0.4, 0.3, 0.5))  # of the thresholds, for row 1, then row 2
+    monkeypatch.setattr(ablation, "evaluate", note)
+    monkeypatch.setattr(ablation, "Trainer", SimpleNamespace(score=lambda _: next(found)))
+    monkeypatch.setattr(ablation, "THRESHOLDS", (0.2, 0.3, 0.5))
+    assert ablate("--sets", "semantic", "--rows", "1", "2") == 0
+    assert asked == [
+        *((False, threshold, "val") for threshold in (0.2, 0.3, 0.5)),
+        (False, 0.3, "test"),
+        *((True, threshold, "val") for threshold in (0.2, 0.3, 0.5)),
+        (True, 0.5, "test"),
+    ]
+    results = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [result["threshold"] for result in results] == [0.3, 0.5]
 
 
 def test_rows_are_scored_on_other_clips_too_and_not_trained_again(ablate, tmp_path, capsys):

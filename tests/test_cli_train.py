@@ -13,6 +13,7 @@ from avsegcli.cli import main
 
 TINY = """
 [model]
+size = 32
 hidden_dim = 16
 num_heads = 2
 ffn_dim = 16
@@ -113,15 +114,25 @@ def test_resume_goes_on_where_the_run_stood(train, tmp_path):
     assert [line.split(",")[:2] for line in scores[1:]] == [["1", "2"], ["2", "4"]]
 
 
-def test_resuming_with_other_settings_says_so(train, tmp_path, capsys):
+def test_resuming_with_other_settings_says_so_and_takes_them(train, tmp_path, capsys):
     assert train() == 0
     capsys.readouterr()
-    assert train("--resume", "--set", "optim.epochs=2", "--set", "optim.lr=1e-5") == 0
+    changes = {
+        "loss.heard": (1.0, 0.0),
+        "optim.lr": (0.0004, 1e-05),
+        "optim.backbone_lr_factor": (0.25, 0.5),
+        "optim.weight_decay": (0.01, 0.1),
+        "optim.epochs": (1, 2),
+    }
+    settings = [f"--set={key}={after}" for key, (_, after) in changes.items()]
+    assert train("--resume", *settings) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert notes == [
-        "note: optim.lr was 0.0004, is now 1e-05",
-        "note: optim.epochs was 1, is now 2",
+        f"note: {key} was {before}, is now {after}" for key, (before, after) in changes.items()
     ]
+    groups = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["optimizer"]
+    used = {(group["factor"], group["weight_decay"]) for group in groups["param_groups"]}
+    assert used == {(factor, decay) for factor in (0.1, 0.5, 1.0) for decay in (0.0, 0.1)}
 
 
 def test_settings_can_be_shown_without_training(train, tmp_path, capsys):

@@ -92,7 +92,7 @@ def test_a_training_step_is_the_same(clips, batch, tmp_path, preset, monkeypatch
         }
     assert terms["cuda"] == pytest.approx(terms["cpu"], rel=0.02, abs=1e-3)
     for name, gradient in gradients["cpu"].items():
-        assert (gradients["cuda"][name] - gradient).norm() < 0.05 * gradient.norm(), name
+        assert (gradients["cuda"][name] - gradient).norm() < 0.1 * gradient.norm(), name
     assert moves["cpu"].abs().mean() > 0.5
     assert (moves["cuda"] - moves["cpu"]).abs().mean() < 0.1
 
