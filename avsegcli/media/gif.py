@@ -19,6 +19,8 @@ TICK = Fraction(1, 100)  # seconds; the unit of a GIF
 class GifWriter:
     """Writes the frames of one video as a GIF, at most 480 pixels and 10 frames a second.
 
+    Its pixels are square, those of the video need not be.
+
     Args:
         path: file to write.
         video: the video that the frames come from.
@@ -31,8 +33,9 @@ class GifWriter:
     ) -> None:
         self._name = name or path
         width, height = wide * video.width, video.height
-        scale = min(1.0, LONGEST / max(width, height))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        shown_width = width * float(video.sample_aspect_ratio)
+        scale = min(1.0, LONGEST / max(shown_width, height))
+        size = max(1, round(shown_width * scale)), max(1, round(height * scale))
         with told_as_cannot_write(self._name):
             self._output = av.open(f"file:{path}", "w", format="gif")
         self._stream: Any = self._output.add_stream("gif", rate=FASTEST)
