@@ -21,6 +21,7 @@ OUTLINE_STEP_SHARE = 1 / 90  # ... or this part of the shorter side of the frame
 SUBPIXEL_BITS = 4
 LABEL_INERTIA = 0.75  # of a label's place in the last frame
 LABEL_JUMP = 0.15  # of the shorter side; farther than this it does not glide
+MOST_COVERED = 0.25  # of the frame by one text; what would cover more of a tiny one is left out
 
 
 class Painter:
@@ -114,7 +115,8 @@ class Painter:
             label = self._label(region.class_index)
             if self._with_labels and self._fits(label):
                 place = self._free_place(label, places[region.class_index], taken)
-                taken.append(self._put(planes, label, *place))
+                if place is not None:
+                    taken.append(self._put(planes, label, *place))
 
     def _fill(self, planes: list[NDArray[np.uint8]], region: Region) -> None:
         luma = np.ascontiguousarray(region.mask).view(np.uint8)
@@ -158,27 +160,32 @@ class Painter:
 
     def _free_place(
         self, sprite: Sprite, foot: tuple[float, float], taken: list[Box]
-    ) -> tuple[int, int]:
-        """Return the corner of a label: near `foot`, inside the frame, beside other texts."""
+    ) -> tuple[int, int] | None:
+        """Return the corner of a label near `foot`, inside the frame; None if texts fill it.
+
+        It moves down past the other texts, or up where there is no room below.
+        """
         left = round(foot[0] - sprite.width / 2)
-        top = round(foot[1] - sprite.height - 2 * self._thickness)
         left = max(0, min(left, self.width - sprite.width)) & ~1
-        top = max(0, min(top, self.height - sprite.height)) & ~1
-        for _ in taken:
-            for other in taken:
-                if (
-                    left < other.right
-                    and other.left < left + sprite.width
-                    and top < other.bottom
-                    and other.top < top + sprite.height
-                ):
-                    top = min(other.bottom + 2, self.height - sprite.height) & ~1
-        return left, top
+        lowest = (self.height - sprite.height) & ~1
+        wanted = round(foot[1] - sprite.height - 2 * self._thickness)
+        wanted = max(0, min(wanted, lowest)) & ~1
+        for down in (True, False):
+            top = wanted
+            for _ in range(len(taken) + 1):
+                box = Box(left, top, left + sprite.width, top + sprite.height)
+                other = next((other for other in taken if box.overlap(other)), None)
+                if other is None:
+                    return left, top
+                above, below = other.top - sprite.height - 2, other.bottom + 2
+                top = min(below, lowest) if down else max(above, 0)
+        return None
 
     def _fits(self, sprite: Sprite) -> bool:
         return (
             sprite.width + self._margin <= self.width
             and sprite.height + self._margin <= self.height
+            and sprite.width * sprite.height <= MOST_COVERED * self.width * self.height
         )
 
     def _put(self, planes: list[NDArray[np.uint8]], sprite: Sprite, left: int, top: int) -> Box:

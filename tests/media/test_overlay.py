@@ -78,18 +78,47 @@ def test_labels_stay_inside_the_frame_and_apart_from_each_other():
     probs = np.zeros((3, 16, 16), np.float32)
     probs[1, 0:3, 0:3] = 1
     probs[2, 0:3, 3:5] = 1
-    masks = MaskFinder(640, 360)(probs)
-    frame = grey_frame(640, 360)
+    places = places_of_texts(painter, MaskFinder(640, 360)(probs))
+    assert len(places) == 3  # legend and two labels
+    assert_apart_and_inside(places, 640, 360)
+
+
+def test_labels_at_the_lower_edge_move_up():
+    painter = Painter(CLASSES, 320, 240, legend=False)
+    probs = np.zeros((4, 16, 16), np.float32)
+    probs[1, 15:, 4:8], probs[2, 15:, 8:12], probs[3, 14, 6:10] = 1, 1, 1
+    places = places_of_texts(painter, MaskFinder(320, 240)(probs))
+    assert len(places) == 3
+    assert_apart_and_inside(places, 320, 240)
+    assert min(box.top for box in places) > 120
+
+
+def test_texts_that_would_cover_much_of_a_tiny_frame_are_left_out():
+    names, probs = ("background", "dog", "acoustic-guitar"), np.zeros((3, 16, 16), np.float32)
+    probs[1, 6:, :8], probs[2, 6:, 8:] = 1, 1
+    (label,) = places_of_texts(Painter(names, 96, 54), MaskFinder(96, 54)(probs))
+    assert label.right - label.left < 40  # "dog", and no legend
+    names, probs = ("background", "a", "b", "c"), np.zeros((4, 16, 16), np.float32)
+    probs[1, :5], probs[2, 5:10], probs[3, 10:] = 1, 1, 1
+    places = places_of_texts(Painter(names, 40, 40), MaskFinder(40, 40)(probs))
+    assert len(places) == 2  # there is no room for a third one above or below
+    assert_apart_and_inside(places, 40, 40)
+
+
+def places_of_texts(painter, masks):
     places = []
     put = painter._put
     painter._put = lambda *arguments: places.append(put(*arguments)) or places[-1]
-    painter.paint(frame, masks)
-    assert len(places) == 3  # legend and two labels
+    painter.paint(grey_frame(painter.width, painter.height), masks)
+    return places
+
+
+def assert_apart_and_inside(places, width, height):
     for index, box in enumerate(places):
         assert box.left >= 0
         assert box.top >= 0
-        assert box.right <= 640
-        assert box.bottom <= 360
+        assert box.right <= width
+        assert box.bottom <= height
         assert all(box.overlap(other) is None for other in places[:index])
 
 
