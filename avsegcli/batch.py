@@ -17,7 +17,7 @@ from avsegcli.media.inputs import Input
 from avsegcli.outputs import Outputs
 from avsegcli.results import Summary
 from avsegcli.segmenter import Segmenter
-from avsegcli.whole_file import write_whole
+from avsegcli.whole_file import place_of, write_whole
 
 NAME = "{name}"  # in the name of an output: sub-folders and name of the input
 ENDS = ("/", os.sep)  # of the name of a folder, even of one that is not there yet
@@ -76,6 +76,8 @@ def plan(
         }
         timeline = named.pop("timeline", [])
         first = {key: paths[0] for key, paths in named.items() if paths}
+        if "output" in first and "alpha_video" in first:
+            first["alpha_video"] = _beside(first["output"], first["alpha_video"], wanted)
         texts = [text for given in wanted.values() for text in given]
         folders = several or any(NAME in text or text.endswith(ENDS) for text in texts)
         jobs.append(Job(one.path, Outputs.of(**first, timeline=timeline), folders))
@@ -100,6 +102,30 @@ def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
         own = one.path.suffix.lower()
         suffix = own if own in CONTAINERS else ".mp4"
     return path / one.name.with_name(one.name.name + suffix)
+
+
+def _beside(output: Path, cut: Path, wanted: Mapping[str, Sequence[str]]) -> Path:
+    """Return another name for the video with alpha if both are named after a .mov in one folder."""
+    text = wanted["alpha_video"][0]
+    if NAME in text or Path(text) == cut or place_of(cut) != place_of(output):
+        return cut
+    return cut.with_stem(f"{cut.stem}-alpha")
+
+
+def folders_of(wanted: Mapping[str, Sequence[str]], *, pictures: bool) -> list[Path]:
+    """Return the folders of those outputs that could be taken for inputs.
+
+    Example:
+        >>> [str(path) for path in folders_of({"output": ["out/{name}.mov"]}, pictures=False)]
+        ['out']
+    """
+    kinds = (
+        ("output", "alpha_video", "masks", "timeline") if pictures else ("output", "alpha_video")
+    )
+    texts = [text for kind in kinds for text in wanted.get(kind, ())]
+    return [
+        Path(f"{text.partition(NAME)[0]}x").parent if NAME in text else Path(text) for text in texts
+    ]
 
 
 def share(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
@@ -134,35 +160,18 @@ def parse_shard(text: str | None, environment: Mapping[str, str]) -> tuple[int, 
 
 
 def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> None:
-    """Mark as skipped what is complete, or refuse it; no output may be that of two videos.
+    """Mark as skipped what is complete, or refuse it.
 
     Raises:
         MediaError: if outputs exist and are neither to be skipped nor replaced.
-        ConfigError: if two jobs would write the same file.
     """
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        for path in job.outputs.paths():
-            if path in seen:
-                raise ConfigError(
-                    f"{job.video} and {seen[path]} would both be written to {path}",
-                    f"Name a folder, or put {NAME} in the name.",
-                )
-            seen[path] = job.video
-    masks = {job.outputs.masks: job.video for job in jobs if job.outputs.masks}
-    for path, video in seen.items():
-        inside = next((parent for parent in path.parents if parent in masks), None)
-        if inside is not None:
-            raise ConfigError(
-                f"{path}, of {video}, would lie among the masks of {masks[inside]}",
-                f"Put {NAME} in the name: --masks '{inside.parent / NAME}-masks'",
-            )
     if resume:
         for job in jobs:
             if job.outputs.are_complete():
                 job.status = "skipped"
     elif not overwrite:
-        exist = [path for path in seen if path.is_file() or (path.is_dir() and any(path.iterdir()))]
+        paths = [path for job in jobs for path in job.outputs.paths()]
+        exist = [p for p in paths if p.is_file() or (p.is_dir() and any(p.iterdir()))]
         if len(exist) > 1 or (exist and len(jobs) > 1):
             raise MediaError(
                 f"{len(exist)} of the outputs exist already, the first is {exist[0]}",

@@ -26,11 +26,18 @@ from avsegcli.media.export_masks import (
 from avsegcli.media.gif import GifWriter
 from avsegcli.media.palette import Colour, class_colours
 from avsegcli.media.styles import STYLES
-from avsegcli.media.writable import check_writable, told_as_cannot_write, written_whole
+from avsegcli.media.writable import (
+    Planned,
+    check_places,
+    check_writable,
+    told_as_cannot_write,
+    written_whole,
+)
 from avsegcli.report_page import Report
 from avsegcli.results import FrameResult
 from avsegcli.timeline import Event
 from avsegcli.timeline_files import check_timeline, write_timeline
+from avsegcli.whole_file import place_of
 
 PLAYED_BY_BROWSERS = (".mp4", ".m4v", ".webm")
 EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
@@ -62,14 +69,14 @@ class Outputs:
             timeline = (timeline,)
 
         def path(given: str | Path | None) -> Path | None:
-            return None if given is None else Path(given)
+            return None if given is None else _without_detour(Path(given))
 
         return cls(
             path(output),
             path(masks),
             path(json),
             path(alpha_video),
-            tuple(map(Path, timeline)),
+            tuple(_without_detour(Path(one)) for one in timeline),
             path(report),
         )
 
@@ -77,6 +84,10 @@ class Outputs:
         """Return all of them."""
         files = (self.output, self.masks, self.json, self.alpha_video, *self.timeline, self.report)
         return [path for path in files if path is not None]
+
+    def planned(self, video: Path) -> list[Planned]:
+        """Return them as what is to be written of a video."""
+        return [Planned(path, video, path == self.masks) for path in self.paths()]
 
     def are_complete(self) -> bool:
         """Tell whether all exist; they appear under their names only when they are complete."""
@@ -97,29 +108,31 @@ class Outputs:
             check_alpha(self.alpha_video)
         for path in self.timeline:
             check_timeline(path)
-        for path in self.paths():
-            if self.masks and self.masks.resolve() in path.resolve().parents:
-                raise ConfigError(
-                    f"{path} would lie in the folder of the masks, {self.masks}",
-                    "Give --masks a folder of its own.",
-                )
 
-    def check(self, *, inputs: Sequence[Path] = (), overwrite: bool = False) -> None:
+    def check(self, *, inputs: Sequence[Path], overwrite: bool = False) -> None:
         """Make sure that all can be written.
+
+        Args:
+            inputs: the video, then what else is read.
+            overwrite: they may replace what exists.
 
         Raises:
             MediaError: if one of them exists and is not to be replaced, is one of the inputs, or
                 cannot be written.
-            ConfigError: if none is wanted.
+            ConfigError: if none is wanted, or two of them are one file.
         """
         self.check_formats()
+        check_places(self.planned(inputs[0]), inputs)
         for path in self.paths():
-            if path.exists() and any(path.samefile(one) for one in inputs if one.exists()):
-                raise MediaError(f"{path} is the video itself", "Give another name to the output.")
             if path == self.masks and path.is_dir():
                 _check_replaceable(path, overwrite)
             else:
                 check_writable(path, force=overwrite, hint=EXISTS)
+
+
+def _without_detour(path: Path) -> Path:
+    """Take `..` out of a path that leads through folders that are not there."""
+    return path if ".." not in path.parts or path.parent.exists() else place_of(path)
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:

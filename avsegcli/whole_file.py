@@ -9,6 +9,14 @@ from pathlib import Path
 from avsegcli.errors import AvsegError
 
 
+def place_of(path: Path) -> Path:
+    """Return where a file lies, however its name is written: `no/../a` is `a`, a link its target.
+
+    Files are compared, and looked for before they are replaced, by their place.
+    """
+    return Path(os.path.realpath(path))
+
+
 def check_place(path: Path) -> None:
     """Find out before the work whether `write_whole` can write a file.
 
@@ -34,7 +42,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         AvsegError: if it cannot be written.
     """
     with told_as_cannot_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place_of(path).parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -53,7 +61,7 @@ def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator
     Raises:
         AvsegError: if it cannot be written there.
     """
-    target = path.resolve()  # what a link points to is replaced, not the link
+    target = place_of(path)  # what a link points to is replaced, not the link
     part = hidden_beside(target)
     try:
         with told_as_cannot_write(path, raised):

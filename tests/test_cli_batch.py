@@ -158,6 +158,121 @@ def test_one_name_for_several_inputs_is_refused(videos, tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_the_summary_replaces_neither_an_input_nor_an_output(videos, tmp_path, capsys):
+    (videos / "bad.mp4").unlink()
+    video = videos / "a.mp4"
+    before = video.read_bytes()
+    out = tmp_path / "out"
+    words = ["segment", str(video), "-o", str(tmp_path / "x.mp4"), "--json-summary", str(video)]
+    assert main(words) == 1
+    assert f"{video} is an input, and the summary would replace it" in capsys.readouterr().err
+    assert video.read_bytes() == before
+    video.rename(videos / "summary.mp4")
+    words = ["segment", str(videos), "--json", str(out), "--json-summary"]
+    assert main([*words, str(tmp_path / "no" / ".." / "out" / "summary.json")]) == 2
+    assert "both the summary and an output of" in capsys.readouterr().err
+    assert not out.exists()
+    sound = tmp_path / "sound.mp4"
+    shutil.copy(videos / "summary.mp4", sound)
+    assert main([*words, str(sound), "--audio", str(sound)]) == 1
+    assert sound.read_bytes() == before
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--overwrite", "-q"])
+def test_inputs_are_not_their_own_outputs(videos, capsys, flag):
+    before = (videos / "a.mp4").read_bytes()
+    assert main(["segment", str(videos), "-o", str(videos), flag]) == 1
+    told = capsys.readouterr().err
+    assert f"{videos / 'a.mp4'} is the video itself" in told
+    assert "--resume" not in told
+    assert (videos / "a.mp4").read_bytes() == before
+
+
+def test_an_output_of_one_input_is_not_another_input(videos, capsys):
+    one, other = videos / "a.mp4", videos / "a_p.mp4"
+    one.with_name("sub").joinpath("c.mp4").rename(other)
+    before = other.read_bytes()
+    words = ["-o", str(videos / "{name}_p.mp4"), "--overwrite"]
+    for inputs in ([str(one), str(other)], [str(videos)]):
+        assert main(["segment", *inputs, *words]) == 1
+        told = capsys.readouterr().err
+        assert f"{other} is an input, and an output of {one} would replace it" in told
+    assert other.read_bytes() == before
+
+
+def test_outputs_do_not_become_inputs_of_the_next_run(videos, tmp_path, monkeypatch, capsys):
+    (videos / "bad.mp4").unlink()
+    monkeypatch.chdir(tmp_path)
+    for output in ("videos/{name}-p.mp4", "videos/sub/../{name}-p.mp4", "videos/p-{name}/a.gif"):
+        assert main(["segment", "videos", "-o", output]) == 2
+        assert "own: videos/painted/" in capsys.readouterr().err
+    assert written(videos) == ["a.mp4", "sub/c.mp4"]
+    words = ["segment", "videos", "-o", "videos/painted/{name}-p.mp4", "--json", "videos", "-q"]
+    assert main(words) == 0
+    names = ["a.json", "a.mp4", "painted/a-p.mp4", "painted/sub/c-p.mp4", "sub/c.json", "sub/c.mp4"]
+    assert written(videos) == names
+    assert main([*words, "--resume"]) == 0
+    assert written(videos) == names
+
+
+def test_two_outputs_of_one_video_are_two_files(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    for one, other in (
+        ("p.mp4", str(tmp_path / "p.mp4")),
+        ("a.mp4", "sub/../a.mp4"),
+        ("a.mp4", "no/../a.mp4"),
+        ("sub/a.mp4", "link/a.mp4"),
+    ):
+        assert main(["segment", str(clip), "-o", one, "--json", other]) == 2
+        told = capsys.readouterr().err
+        assert f"two outputs of {clip} would be written to " in told
+        assert "Give each of them a name" in told
+    assert written(tmp_path) == []
+
+
+def test_a_way_through_no_folder_replaces_nothing(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, "f.mp4")
+    (tmp_path / "notes.json").write_text("precious")
+    before = clip.read_bytes()
+    assert main(["segment", "f.mp4", "-o", "no/../f.mp4"]) == 1
+    assert "is the video itself" in capsys.readouterr().err
+    for output in (["--json", "no/../notes.json"], ["-o", "a.mp4", "--json", "no/../notes.json"]):
+        assert main(["segment", "f.mp4", *output]) == 1
+        assert "exists already" in capsys.readouterr().err
+    (tmp_path / "f.json").write_text("precious")
+    assert main(["segment", ".", "--json", "no/../{name}.json"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "f.mp4").read_bytes() == before
+    assert (tmp_path / "f.json").read_text() == "precious"
+    assert (tmp_path / "notes.json").read_text() == "precious"
+    assert written(tmp_path) == ["f.json", "f.mp4", "notes.json"]
+
+
+def test_a_painted_mov_and_what_is_cut_out_of_it_lie_in_one_folder(clip, tmp_path, capsys):
+    shutil.copy(clip, tmp_path / "c.mov")
+    folder = f"{tmp_path / 'out'}/"
+    words = ["segment", str(tmp_path / "c.mov"), "-o", folder, "--alpha-video", folder]
+    assert main([*words, "-q"]) == 0
+    assert written(tmp_path / "out") == ["c-alpha.mov", "c.mov"]
+    same = str(tmp_path / "same.mov")
+    assert main([*words[:2], "-o", same, "--alpha-video", same]) == 2
+    assert "two outputs of" in capsys.readouterr().err
+
+
+def test_inputs_do_not_lie_among_masks(clip, tmp_path, capsys):
+    words = ["segment", str(clip), "--masks", str(tmp_path / "m"), "-q"]
+    assert main(words) == 0
+    before = written(tmp_path)
+    words[1] = str(tmp_path / "m" / "000000.png")
+    assert main([*words, "--audio", str(clip), "--overwrite"]) == 2
+    assert "folder of the masks" in capsys.readouterr().err
+    assert written(tmp_path) == before
+
+
 def test_a_dry_run_lists_and_does_nothing(videos, tmp_path, capsys):
     assert main(["segment", str(videos), "-o", str(tmp_path / "out"), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -166,8 +166,9 @@ def segment(
     Example: avseg segment videos/ -o painted/ --json painted/ --resume
     """
     from avsegcli import batch
-    from avsegcli.media.inputs import are_several, find_inputs
+    from avsegcli.media.inputs import are_several, check_apart, find_inputs
     from avsegcli.media.palette import parse_palette
+    from avsegcli.media.writable import Planned, check_places
     from avsegcli.outputs import Encoding, Look
     from avsegcli.segmenter import check_numbers
     from avsegcli.whole_file import check_place
@@ -183,11 +184,14 @@ def segment(
         "report": [report],
     }
     named = {key: [text for text in texts if text] for key, texts in wanted.items()}
-    several = are_several(inputs)
-    folders = [Path(text) for texts in named.values() for text in texts if several]
-    found = find_inputs(inputs, pictures=audio is not None, outside=folders)
+    several, pictures = are_several(inputs), audio is not None
+    folders = batch.folders_of(named, pictures=pictures) if several else []
+    found = find_inputs(inputs, pictures=pictures, outside=folders)
+    everything = batch.plan(found, named, several=several)
     part = batch.parse_shard(shard, os.environ)
-    planned = batch.share(batch.plan(found, named, several=several), part)
+    planned = batch.share(everything, part)
+    if part[1] > 1 and json_summary is not None:
+        json_summary = json_summary.with_stem(f"{json_summary.stem}-{part[0]}-of-{part[1]}")
     options: dict[str, Any] = {
         "fps": fps,
         "threshold": threshold,
@@ -211,6 +215,12 @@ def segment(
     for job in of_each_kind.values():
         job.outputs.check_formats()
         Encoding(codec, crf, preset).check(job.outputs.output)
+    files = [file for job in everything for file in job.outputs.planned(job.video)]
+    if json_summary is not None:
+        files.append(Planned(json_summary))
+    read = [audio, weights, *(one.path for one in found)]
+    check_places(files, [path for path in read if path is not None])
+    check_apart((file.path for file in files), inputs, pictures=pictures, outside=folders)
     batch.settle_existing(planned, resume=resume, overwrite=overwrite)
     if dry_run:
         for job in planned:
@@ -218,8 +228,6 @@ def segment(
             typer.echo(f"{job.video} -> {names}{' (complete)' if job.status == 'skipped' else ''}")
         return
     overwrite = overwrite or resume
-    if part[1] > 1 and json_summary is not None:
-        json_summary = json_summary.with_stem(f"{json_summary.stem}-{part[0]}-of-{part[1]}")
     _run(
         planned,
         options,

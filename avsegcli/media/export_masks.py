@@ -13,7 +13,7 @@ from avsegcli.indexed_png import encode_indexed_png
 from avsegcli.media.masks import Masks
 from avsegcli.media.palette import Colour
 from avsegcli.media.writable import told_as_cannot_write
-from avsegcli.whole_file import hidden_beside
+from avsegcli.whole_file import hidden_beside, place_of
 
 CLASSES_FILE = "classes.json"
 
@@ -46,7 +46,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     Raises:
         MediaError: if it cannot be written there.
     """
-    folder = folder.resolve()
+    folder = place_of(folder)
     temporary = hidden_beside(folder)
     try:
         with told_as_cannot_write(folder):

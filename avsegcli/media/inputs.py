@@ -3,12 +3,13 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
 
-from avsegcli.errors import MediaError
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.whole_file import place_of
 
 VIDEO_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv"}
@@ -51,10 +52,10 @@ def find_inputs(
     Raises:
         MediaError: if a folder or pattern has no video, or nothing is named at all.
     """
-    suffixes = VIDEO_SUFFIXES | PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
+    suffixes = _suffixes(pictures)
     found: dict[str, _Found] = {}
     for word in words:
-        for one in _files_of(word, suffixes, [folder.resolve() for folder in outside]):
+        for one in _files_of(word, suffixes, [place_of(folder) for folder in outside]):
             found.setdefault(os.path.realpath(one.path), one)
     if not found:
         raise MediaError("no input is named on standard input", "Write one file name a line.")
@@ -66,6 +67,39 @@ def find_inputs(
         Input(one.path, path if times[stem] > 1 else stem)
         for one, path, stem in zip(found.values(), below, stems, strict=True)
     ]
+
+
+def check_apart(
+    outputs: Iterable[Path],
+    words: Sequence[str],
+    *,
+    pictures: bool = False,
+    outside: Sequence[Path] = (),
+) -> None:
+    """Make sure that the next run does not take outputs for inputs; see `find_inputs`.
+
+    Raises:
+        ConfigError: if one would be found in a folder.
+    """
+    suffixes = _suffixes(pictures)
+    roots = {place_of(Path(word)): Path(word) for word in words if Path(word).is_dir()}
+    left_out = {place_of(folder) for folder in outside} - roots.keys()
+    for path in outputs if roots else ():
+        if path.suffix.lower() not in suffixes:
+            continue
+        up = place_of(path)
+        while not up.name.startswith(".") and up not in left_out and up != up.parent:
+            up = up.parent
+            if up in roots:
+                raise ConfigError(
+                    f"the next run would take {path} for an input, as it looks in all of "
+                    f"{roots[up]}",
+                    f"Put the outputs into a folder of their own: {roots[up] / 'painted'}/",
+                )
+
+
+def _suffixes(pictures: bool) -> frozenset[str]:
+    return VIDEO_SUFFIXES | PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
 
 
 def are_several(words: Sequence[str]) -> bool:
@@ -105,7 +139,7 @@ def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) ->
         folders[:] = sorted(
             sub
             for sub in folders
-            if not sub.startswith(".") and (here / sub).resolve() not in outside
+            if not sub.startswith(".") and place_of(here / sub) not in outside
         )
         for file in sorted(files):
             if not file.startswith(".") and Path(file).suffix.lower() in suffixes:

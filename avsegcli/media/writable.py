@@ -1,13 +1,16 @@
 """Whether an output may be written, and what is told if it cannot."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
 from avsegcli import whole_file
-from avsegcli.errors import MediaError
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.whole_file import place_of
 
 EXISTS = "Give --force to replace it."
 
@@ -23,15 +26,98 @@ def check_writable(output: Path, *, force: bool = False, hint: str = EXISTS) -> 
     Raises:
         MediaError: if it exists, or its folder does not or may not be written to.
     """
-    folder = output.resolve().parent
-    if output.is_dir():
+    place = place_of(output)
+    folder = place.parent
+    if place.is_dir():
         raise MediaError(f"cannot write {output}: it is a folder", "Name a file.")
-    if output.exists() and not force:
+    if place.exists() and not force:
         raise MediaError(f"{output} exists already", hint)
     if not folder.is_dir():
         raise MediaError(f"cannot write {output}: no such folder: {folder}", "Make it first.")
     if not os.access(folder, os.W_OK):
         raise MediaError(f"cannot write {output}: permission denied", "Choose another folder.")
+
+
+class Planned(NamedTuple):
+    """A file, or a folder of masks, that is to be written."""
+
+    path: Path
+    video: Path | None = None  # that it is an output of; None: the summary of all
+    is_masks: bool = False  # a folder, replaced as a whole
+
+
+def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
+    """Make sure that no file is two things, however its names are written.
+
+    Args:
+        planned: all that is to be written.
+        inputs: all that is read.
+
+    Raises:
+        MediaError: if an input would be replaced.
+        ConfigError: if two outputs are one file, or one lies in a folder of masks.
+    """
+    read = {key: path for path in inputs for key in _keys(path)}
+    seen: dict[Path, Planned] = {}
+    for one in planned:
+        for key in _keys(one.path):
+            if key in read:
+                raise _replaced(one, read[key])
+        place = place_of(one.path)
+        if place in seen:
+            raise _one_place(one, seen[place])
+        seen[place] = one
+    masks = {place: one for place, one in seen.items() if one.is_masks}
+    for other in [*planned, *map(Planned, inputs)] if masks else ():
+        folder = next((masks[up] for up in place_of(other.path).parents if up in masks), None)
+        if folder is not None:
+            raise _among_masks(other, folder)
+
+
+def _keys(path: Path) -> list[Path | tuple[int, int]]:
+    """Return what all names of a file share: its place, and its number on the disk."""
+    place = place_of(path)
+    try:
+        found = place.stat()
+    except OSError:
+        return [place]
+    return [place, (found.st_dev, found.st_ino)]
+
+
+def _replaced(one: Planned, read: Path) -> MediaError:
+    if read == one.video:
+        return MediaError(f"{one.path} is the video itself", "Give another name to the output.")
+    what = f"an output of {one.video}" if one.video else "the summary"
+    return MediaError(
+        f"{one.path} is an input, and {what} would replace it",
+        "Give another name or another folder to the output.",
+    )
+
+
+def _one_place(one: Planned, other: Planned) -> ConfigError:
+    if one.video is None:
+        message = f"{one.path} would be both the summary and an output of {other.video}"
+        return ConfigError(message, "Give another name to --json-summary.")
+    if one.video == other.video:
+        message = f"two outputs of {one.video} would be written to {one.path}"
+        return ConfigError(message, "Give each of them a name of its own.")
+    return ConfigError(
+        f"{one.video} and {other.video} would both be written to {one.path}",
+        "Name a folder, or put {name} in the name.",
+    )
+
+
+def _among_masks(one: Planned, masks: Planned) -> ConfigError:
+    if one.video in (None, masks.video):
+        return ConfigError(
+            f"{one.path} would lie in the folder of the masks, {masks.path}",
+            "Give --masks a folder of its own.",
+        )
+    pattern = masks.path.parent / "{name}"
+    return ConfigError(
+        f"{one.path}, of {one.video}, would lie among the masks of {masks.video}",
+        f"Put {{name}} in the name: --masks '{pattern}-masks'",
+    )
 
 
 def written_whole(output: Path) -> AbstractContextManager[Path]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from avsegcli.errors import MediaError
-from avsegcli.media.inputs import are_several, find_inputs
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.media.inputs import are_several, check_apart, find_inputs
 
 
 @pytest.fixture
@@ -77,6 +77,16 @@ def test_an_empty_list_or_folder_is_refused(tree, monkeypatch):
 
 def test_outputs_inside_the_folder_are_no_inputs(tree):
     assert names("v", outside=[Path("v/deep")]) == [("v/a.mp4", "a"), ("v/b c.MOV", "b c")]
+
+
+def test_outputs_are_apart_from_where_inputs_are_looked_for(tree):
+    for name in ("v/out.mp4", "v/deep/new/out.gif", "w/../v/out.MOV"):
+        with pytest.raises(ConfigError, match="would take .* for an input"):
+            check_apart([Path(name)], ["w/a.mp4", "v"], outside=[Path("v")])
+    with pytest.raises(ConfigError):
+        check_apart([Path("v/out.png")], ["v"], pictures=True)
+    for name in ("v/out.png", "v/.hidden/out.mp4", "v/deep/out.mp4", "out.mp4", "w/out.mp4"):
+        check_apart([Path(name)], ["w/a.mp4", "v"], outside=[Path("v/deep")])
 
 
 def test_one_file_is_one_and_everything_else_may_be_several(tree):

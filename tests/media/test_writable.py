@@ -1,11 +1,18 @@
 import errno
 import os
+from pathlib import Path
 
 import av
 import pytest
 
 from avsegcli.errors import MediaError
-from avsegcli.media.writable import check_writable, told_as_cannot_write, written_whole
+from avsegcli.media.writable import (
+    Planned,
+    check_places,
+    check_writable,
+    told_as_cannot_write,
+    written_whole,
+)
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
@@ -13,12 +20,26 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     there.touch()
     for path, words in (
         (there, "exists already"),
+        (tmp_path / "no" / ".." / "there.mp4", "exists already"),
         (tmp_path / "no" / "a.mp4", "no such folder"),
         (tmp_path, "is a folder"),
     ):
         with pytest.raises(MediaError, match=words):
             check_writable(path)
     check_writable(there, force=True)
+
+
+def test_another_name_of_an_input_is_that_input(tmp_path):
+    video = tmp_path / "a.mp4"
+    video.touch()
+    (tmp_path / "hard.mp4").hardlink_to(video)
+    (tmp_path / "soft.mp4").symlink_to(video)
+    for name in ("hard.mp4", "soft.mp4", "no/../a.mp4"):
+        with pytest.raises(MediaError, match="is the video itself"):
+            check_places([Planned(tmp_path / name, video)], [video])
+        with pytest.raises(MediaError, match="an output of b would replace it"):
+            check_places([Planned(tmp_path / name, Path("b"))], [video])
+    check_places([Planned(tmp_path / "b.mp4", video)], [video])
 
 
 @pytest.mark.parametrize("kind", [OSError, av.FFmpegError])
