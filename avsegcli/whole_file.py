@@ -17,6 +17,18 @@ def place_of(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def printable(text: str) -> str:
+    r"""Return a text in which what is not UTF-8 in names of files is `\ufffd`.
+
+    Python keeps such bytes as characters that cannot be encoded.
+
+    Example:
+        >>> printable("caf\udce9.mp4") == "caf\ufffd.mp4", printable("\udcc3\udca9") == "\xe9"
+        (True, True)
+    """
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def check_place(path: Path) -> None:
     """Find out before the work whether `write_whole` can write a file.
 
@@ -38,13 +50,16 @@ def check_place(path: Path) -> None:
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name and rename it; missing folders are made.
 
+    Text becomes UTF-8, `printable` before.
+
     Raises:
         AvsegError: if it cannot be written.
     """
     with told_as_cannot_write(path):
         place_of(path).parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as part:
-            part.write_bytes(content.encode() if isinstance(content, str) else content)
+            data = printable(content).encode() if isinstance(content, str) else content
+            part.write_bytes(data)
 
 
 @contextmanager

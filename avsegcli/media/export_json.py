@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from avsegcli.media.masks import Masks, Region
+from avsegcli.whole_file import printable
 
 
 class JsonFile:
@@ -23,7 +24,7 @@ class JsonFile:
     def __init__(self, path: Path, classes: Sequence[str], about: Mapping[str, Any]) -> None:
         self._file = path.open("w", encoding="utf-8")
         self._classes = classes
-        head = json.dumps({**about, "classes": list(classes)}, ensure_ascii=False)
+        head = printable(json.dumps({**about, "classes": list(classes)}, ensure_ascii=False))
         self._file.write(f'{head[:-1]},\n"frames": [')
         self._separator = "\n"
 

@@ -81,7 +81,7 @@ def test_outputs_inside_the_folder_are_no_inputs(tree):
 
 def test_outputs_are_apart_from_where_inputs_are_looked_for(tree):
     for name in ("v/out.mp4", "v/deep/new/out.gif", "w/../v/out.MOV"):
-        with pytest.raises(ConfigError, match="would take .* for an input"):
+        with pytest.raises(ConfigError, match=r"would take .* for an input"):
             check_apart([Path(name)], ["w/a.mp4", "v"], outside=[Path("v")])
     with pytest.raises(ConfigError):
         check_apart([Path("v/out.png")], ["v"], pictures=True)
