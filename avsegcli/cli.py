@@ -1,27 +1,33 @@
 """The `avseg` command: mounts the commands, turns errors into messages and exit codes."""
 
+import codecs
+import io
+import os
 import signal
 import sys
 from typing import Annotated
 
-import typer
+try:
+    import typer
 
-from avsegcli import __version__
-from avsegcli.commands import (
-    ablate,
-    codebook,
-    compose,
-    data,
-    download,
-    evaluate,
-    export,
-    noise_test,
-    panel,
-    segment,
-    train,
-    tsne,
-)
-from avsegcli.errors import AvsegError
+    from avsegcli import __version__
+    from avsegcli.commands import (
+        ablate,
+        codebook,
+        compose,
+        data,
+        download,
+        evaluate,
+        export,
+        noise_test,
+        panel,
+        segment,
+        train,
+        tsne,
+    )
+    from avsegcli.errors import AvsegError
+except KeyboardInterrupt:  # `main`, which would tell of it, is not there yet
+    sys.exit(130)
 
 app = typer.Typer(
     name="avseg",
@@ -81,6 +87,21 @@ def main(arguments: list[str] | None = None) -> int:
     """
     words = repeat_options(sys.argv[1:] if arguments is None else arguments)
     try:
+        code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if not _stdout_is_lost():
+            raise
+        if not isinstance(error, BrokenPipeError):
+            reason = str(error.strerror).lower()
+            typer.echo(f"avseg: cannot write to standard output: {reason}", err=True)
+        return 1
+    return code
+
+
+def _run(words: list[str]) -> int:
+    try:
         code = app(args=words, prog_name="avseg", standalone_mode=False)
     except AvsegError as error:
         typer.echo(f"avseg: {error.message}", err=True)
@@ -100,6 +121,16 @@ def main(arguments: list[str] | None = None) -> int:
     if code == 130:
         typer.echo("avseg: interrupted", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _stdout_is_lost() -> bool:
+    """Tell whether standard output takes no line more; what waits for it is thrown away then."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def repeat_options(words: list[str]) -> list[str]:
@@ -137,7 +168,23 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def _encode_anyway(error: UnicodeError) -> tuple[bytes, int]:
+    """Print what the locale has no letters for as UTF-8, and bytes of names of files as they are.
+
+    An error handler, see `codecs.register_error`.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end].encode(errors="surrogateescape"), error.end
+
+
 def script() -> None:
     """Entry point of the installed `avseg` script; asked to end, it leaves no half-written file."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    codecs.register_error("avseg", _encode_anyway)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="avseg")
     sys.exit(main())

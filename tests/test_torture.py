@@ -3,6 +3,7 @@
 Everything goes through the command line with a stand-in for the network.
 """
 
+import json
 import os
 import shutil
 import struct
@@ -242,13 +243,12 @@ script()
 """
 
 
-def in_process(first: str, *words: object) -> subprocess.CompletedProcess[str]:
+def in_process(first: str, *words: object, **options) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, after some other statements."""
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     program = PROGRAM.format(paths=paths, first=first, words=[str(word) for word in words])
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, "-c", program], text=True, check=False, **options)
 
 
 def told_in_one_line(err: str) -> str:
@@ -306,7 +306,7 @@ def test_without_permission_it_is_one_line(clip, tmp_path, capsys, what):
         assert list((folder / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGKILL", -9)])
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGKILL", -9)])
 def test_killed_half_way_nothing_stands_under_the_final_name(long_clip, tmp_path, name, code):
     kill = (
         "def predict(self, frames, log_mel, asked=[]):\n"
@@ -315,12 +315,83 @@ def test_killed_half_way_nothing_stands_under_the_final_name(long_clip, tmp_path
         "    return original(self, frames, log_mel)\n"
         "original, RedWhenLoud.predict = RedWhenLoud.predict, predict"
     )
-    output = tmp_path / "out.mkv"
-    done = in_process(kill, "segment", long_clip, "-o", output, "-q")
+    output, summary = tmp_path / "out.mkv", tmp_path / "s.json"
+    words = ["segment", long_clip, "-o", output, "--json-summary", summary, "-q"]
+    done = in_process(kill, *words)
     assert done.returncode == code, done.stderr
     assert not output.exists()
     assert "Traceback" not in done.stderr
-    if name == "SIGTERM":
-        assert list(tmp_path.iterdir()) == []
+    if name != "SIGKILL":
+        assert list(tmp_path.iterdir()) == [summary]
+        assert json.loads(summary.read_text())[0]["status"] == "interrupted"
     assert main(["segment", str(long_clip), "-o", str(output), "-q", "--resume"]) == 0
     assert len(Read(output).frames) == 90
+
+
+def test_under_nohup_the_end_of_the_terminal_changes_nothing(clip, tmp_path):
+    kill = (
+        "def predict(self, frames, log_mel):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return original(self, frames, log_mel)\n"
+        "original, RedWhenLoud.predict = RedWhenLoud.predict, predict\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    )
+    done = in_process(kill, "segment", clip, "-o", tmp_path / "out.mkv", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_while_modules_load_is_quiet():
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "import avsegcli.cli"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--version"], ["segment"]])
+def test_a_full_standard_output_is_told_in_one_line(clip, tmp_path, words, unbuffered):
+    if words == ["segment"]:
+        words = ["segment", clip, "--timeline", tmp_path / "a.csv", "--dry-run"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = in_process("", *words, stdout=full, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "avseg: cannot write to standard output: no space left on device\n"
+
+
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+@pytest.mark.parametrize(
+    ("name", "shown", "environment"),
+    [
+        (b"caf\xe9", "caf\ufffd", {"PYTHONIOENCODING": "utf-8:strict"}),
+        (b"caf\xe9", "caf\ufffd", C_LOCALE),
+        ("café".encode(), "café", C_LOCALE),
+    ],
+)
+def test_a_name_that_is_not_text_is_done(clip, tmp_path, name, shown, environment):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    os.link(clip, os.fsencode(folder) + b"/" + name + b".mp4")
+    out, summary = tmp_path / "out", tmp_path / "s.json"
+    words = ["segment", folder, "-o", out, "--json", out, "--report", out]
+    environment = {**os.environ, **environment}
+    done = in_process("", *words, "--json-summary", summary, env=environment, errors="replace")
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout
+    (record,) = json.loads(summary.read_text(encoding="utf-8"))
+    assert record["file"] == f"{folder}/{shown}.mp4"
+    (found,) = out.glob("*.json")
+    assert os.fsencode(found.stem) == name
+    assert json.loads(found.read_text(encoding="utf-8"))["video"] == f"{shown}.mp4"
+    (page,) = out.glob("*.html")
+    assert f"<title>{shown}.mp4" in page.read_text(encoding="utf-8")
