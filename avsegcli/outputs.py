@@ -1,5 +1,6 @@
 """The files that can be written of one video: which are wanted, and how they come about."""
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import av
 
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.media.alpha import AlphaWriter, check_alpha
-from avsegcli.media.containers import container_of
+from avsegcli.media.containers import CONTAINERS, container_of
 from avsegcli.media.decode import SoundTrack, VideoReader
 from avsegcli.media.encode import VideoWriter
 from avsegcli.media.export_json import JsonFile
@@ -24,7 +25,7 @@ from avsegcli.media.export_masks import (
     holds_masks_only,
 )
 from avsegcli.media.gif import GifWriter
-from avsegcli.media.palette import Colour, class_colours
+from avsegcli.media.palette import Colour, check_colours, class_colours
 from avsegcli.media.styles import STYLES
 from avsegcli.media.writable import (
     Planned,
@@ -40,6 +41,7 @@ from avsegcli.timeline_files import check_timeline, write_timeline
 from avsegcli.whole_file import place_of, printable
 
 PLAYED_BY_BROWSERS = (".mp4", ".m4v", ".webm")
+FRAMES = "yuv420p"  # what frames are painted in
 EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
 
 
@@ -159,8 +161,7 @@ class Look:
         """Raise a `ConfigError` if a value is out of its range."""
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha}")
-        if any(not 0 <= value <= 255 for colour in self.palette for value in colour):
-            raise ConfigError("a colour of the palette is not of three numbers from 0 to 255")
+        check_colours(self.palette)
         if self.style not in STYLES:
             raise ConfigError(f"no style is called '{self.style}'", f"One of {', '.join(STYLES)}.")
 
@@ -182,31 +183,71 @@ class Encoding:
             options[_quality_option(codec)] = str(self.crf)
         if self.preset is not None:
             options["cpu-used" if "vp" in codec or "aom" in codec else "preset"] = self.preset
+        if codec == "libx265":
+            options["x265-params"] = "log-level=error"  # else it tells all about itself
         return codec, options
 
     def check(self, output: Path | None) -> None:
-        """Raise a `ConfigError` if the encoder is not there or refuses its options."""
-        if self == Encoding() or output is None or output.suffix.lower() == ".gif":
+        """Raise a `ConfigError` if the encoder is not there, refuses its options or has no use."""
+        if self == Encoding():
             return
+        if output is None or output.suffix.lower() == ".gif":
+            raise ConfigError(
+                "a codec, crf or preset is given, but no painted video that is encoded so",
+                f"Give -o a name that ends in one of {', '.join(CONTAINERS)}.",
+            )
+        self.pix_fmt(output)
+
+    def pix_fmt(self, output: Path, *, odd: bool = False) -> str | None:
+        """Try the encoder and return the format of pixels that it takes; None: that of the frames.
+
+        Args:
+            output: the video.
+            odd: its size is, and asks for full chroma.
+
+        Raises:
+            ConfigError: if it takes none.
+        """
+        if self == Encoding():
+            return None
         codec, options = self.encoder(output)
-        try:
+        refused: Exception | None = None
+        for pix_fmt in _pixel_formats(codec, odd):
             context: Any = av.CodecContext.create(codec, "w")
-            if context.type != "video":
-                raise ValueError(f"{codec} encodes no video")
             context.width, context.height = 256, 256
-            context.pix_fmt = "yuv420p"
+            context.pix_fmt = pix_fmt
             context.time_base = Fraction(1, 25)
             context.options = options
-            context.open()
-        except av.FFmpegError as error:
-            said = " ".join(f"{key} {value}" for key, value in options.items())
-            where = f"with: {said}" if said else "on this machine"
-            raise ConfigError(f"the encoder {codec} does not work {where}") from error
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"no video encoder is called '{codec}' here",
-                "For example libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc.",
-            ) from error
+            try:
+                context.open()
+            except av.FFmpegError as error:
+                refused = refused or error
+            else:
+                return None if pix_fmt == FRAMES else pix_fmt
+        said = " ".join(f"{key} {value}" for key, value in options.items() if key != "x265-params")
+        where = f"with: {said}" if said else "on this machine"
+        raise ConfigError(f"the encoder {codec} does not work {where}") from refused
+
+
+def _pixel_formats(codec: str, odd: bool) -> list[str]:
+    """Return the formats of pixels of an encoder that frames can be turned into, best first."""
+    try:
+        encoder = av.Codec(codec, "w")
+    except ValueError:
+        encoder = None
+    if encoder is None or encoder.type != "video":
+        raise ConfigError(
+            f"no video encoder is called '{codec}' here",
+            "For example libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc.",
+        )
+    known = [known.name for known in encoder.video_formats or ()] or [FRAMES]
+    usable = [name for name in known if re.match(r"yuvj?4|nv12", name)]
+    if not usable:
+        raise ConfigError(
+            f"the encoder {codec} takes no YUV frames, only {', '.join(known)}",
+            "For example libx264, libx265, prores_ks or ffv1 do.",
+        )
+    return sorted(usable, key=lambda name: (name != FRAMES, odd and "444" not in name))
 
 
 def _quality_option(codec: str) -> str:
@@ -319,9 +360,16 @@ class Writers:
             )
 
     def _video_writer(self, part: Path, name: Path) -> VideoWriter:
-        encoder = self._encoding.encoder(part) if name == self._wanted.output else None
+        encoding = self._encoding if name == self._wanted.output else Encoding()
+        odd = bool(self._painter.wide * self._video.width % 2 or self._video.height % 2)
         writer = VideoWriter(
-            part, self._video, self._track, name=name, encoder=encoder, wide=self._painter.wide
+            part,
+            self._video,
+            self._track,
+            name=name,
+            encoder=encoding.encoder(part),
+            pix_fmt=encoding.pix_fmt(part, odd=odd),
+            wide=self._painter.wide,
         )
         return self._open.enter_context(writer)
 

@@ -87,10 +87,28 @@ def test_wrong_options_are_code_2(clip, tmp_path, capsys):
     assert main(["segment", str(clip), "-o", output, "--alpha", "3"]) == 2
     for fps in ("0", "-3", "inf", "nan"):
         assert main(["segment", str(clip), "-o", output, "--fps", fps]) == 2
-    assert main(["segment", str(clip), "-o", output, "--threshold", "2"]) == 2
-    assert main(["segment", str(clip)]) == 2
     capsys.readouterr()
+    for threshold in ("0", "2", "nan"):
+        assert main(["segment", str(clip), "-o", output, "--threshold", threshold]) == 2
+        assert "threshold must be above 0 and at most 1" in capsys.readouterr().err
+    assert main(["segment", str(clip)]) == 2
+    assert main(["segment", str(clip), "-o", output, "--every-frame"]) == 2
+    assert "--every-frame is of masks" in capsys.readouterr().err
+    gif = str(tmp_path / "out.gif")
+    assert main(["segment", str(clip), "-o", gif, "--crf", "20"]) == 2
+    assert "no painted video that is encoded so" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_option_is_not_the_value_of_another(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for option in ("--json", "--masks", "--timeline", "--report", "--json-summary"):
+        assert main(["segment", str(clip), option, "-o", "x.mp4"]) == 2
+        told = capsys.readouterr().err
+        assert f"{option} is followed by -o, and has no value" in told
+    assert list(tmp_path.iterdir()) == []
+    assert main(["segment", str(clip), "--json", "./-x", "-q"]) == 0
+    assert (tmp_path / "-x").exists()
 
 
 def test_ctrl_c_is_code_130_and_leaves_nothing(clip, tmp_path, capsys, monkeypatch):

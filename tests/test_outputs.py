@@ -247,6 +247,40 @@ def test_newer_codecs_are_written_whole(clip, segmenter, tmp_path, codec, preset
             assert np.abs(luma(ours)[corner] - luma(theirs)[corner]).mean() < 4
 
 
+@pytest.mark.parametrize(
+    ("codec", "size", "pix_fmt"),
+    [
+        ("prores_ks", (160, 96), "yuv422p10le"),
+        ("prores_ks", (161, 97), "yuv444p12le"),
+        ("mjpeg", (160, 96), "yuvj420p"),
+    ],
+)
+def test_an_encoder_has_the_pixels_that_it_takes(segmenter, tmp_path, codec, size, pix_fmt):
+    width, height = size
+    source = write_video(
+        tmp_path / "a.mkv", width=width, height=height, pix_fmt="yuv444p", seconds=0.2
+    )
+    segmenter.segment_file(source, tmp_path / "b.mov", codec=codec)
+    written = Read(tmp_path / "b.mov")
+    assert (written.size, written.pix_fmt) == (size, pix_fmt)
+    assert written.near(0.1)[-8:, -8:].mean(axis=(0, 1)) == pytest.approx(GREY, abs=4)
+
+
+def test_x265_tells_errors_only(clip, segmenter, tmp_path, capfd):
+    segmenter.segment_file(clip, tmp_path / "a.mp4", codec="libx265", preset="ultrafast")
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(ConfigError, match=r"libx265 does not work with: preset lightning$"):
+        segmenter.segment_file(clip, tmp_path / "b.mp4", codec="libx265", preset="lightning")
+
+
+def test_options_of_an_encoder_without_a_video_to_encode_are_refused(clip, segmenter, tmp_path):
+    for options in ({"codec": "libx264"}, {"crf": 20}, {"preset": "fast"}):
+        for outputs in ({"output": tmp_path / "a.gif"}, {"report": tmp_path / "a.html"}):
+            with pytest.raises(ConfigError, match="no painted video that is encoded so"):
+                segmenter.segment_file(clip, **outputs, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("curve", [PQ, HLG])
 def test_an_hdr_video_keeps_its_tags_and_its_look(segmenter, tmp_path, curve):
     """Ten bits become eight, but a player shows the same light: nothing is mapped in between."""
@@ -298,8 +332,11 @@ def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_pat
         segmenter.segment_file(clip, tmp_path / "a.mp4", preset="lightning")
     with pytest.raises(ConfigError, match="no video encoder is called 'aac'"):
         segmenter.segment_file(clip, tmp_path / "a.mp4", codec="aac")
-    with pytest.raises(ConfigError, match="palette"):
-        segmenter.segment_file(clip, tmp_path / "a.mp4", palette=[(300, 0, 0)])
+    with pytest.raises(ConfigError, match="the encoder png takes no YUV frames, only rgb24, "):
+        segmenter.segment_file(clip, tmp_path / "a.mov", codec="png")
+    for colour in ((300, 0, 0), (1, 2), (1, 2, 3, 4), (0.5, 0, 0), "#ff0000", 7):
+        with pytest.raises(ConfigError, match="in the palette is not three whole numbers"):
+            segmenter.segment_file(clip, tmp_path / "a.mp4", palette=[colour])
     with pytest.raises(ConfigError, match="no engine is called 'tpu'"):
         Segmenter(engine="tpu")
     for wrong in ({"alpha_video": "a.mp4"}, {"timeline": "a.doc"}):

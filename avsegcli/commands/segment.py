@@ -88,9 +88,7 @@ def segment(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Mask probability from which a pixel counts.",
+            help="Mask probability from which a pixel counts, above 0 and at most 1.",
             show_default="that of the model, 0.5",
         ),
     ] = None,
@@ -184,6 +182,9 @@ def segment(
         "report": [report],
     }
     named = {key: [text for text in texts if text] for key, texts in wanted.items()}
+    _check_values({**named, "json_summary": [str(json_summary)] if json_summary else []})
+    if every_frame and not masks:
+        raise ConfigError("--every-frame is of masks, and none are asked for", "Give --masks DIR.")
     several, pictures = are_several(inputs), audio is not None
     folders = batch.folders_of(named, pictures=pictures) if several else []
     found = find_inputs(inputs, pictures=pictures, outside=folders)
@@ -240,6 +241,17 @@ def segment(
         quiet,
         several,
     )
+
+
+def _check_values(named: dict[str, list[str]]) -> None:
+    """Refuse an option as the value of the one before it, whose own was forgotten."""
+    for key, texts in named.items():
+        for text in texts:
+            if text.startswith("-"):
+                raise ConfigError(
+                    f"--{key.replace('_', '-')} is followed by {text}, and has no value",
+                    f"If a file is called so, write ./{text}",
+                )
 
 
 def _run(

@@ -1,7 +1,8 @@
 """Colours of the classes: the built-in ones, and those that a user writes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 
 from avsegcli.errors import ConfigError
@@ -56,6 +57,18 @@ def class_colour(index: int) -> Colour:
 def class_colours(palette: Sequence[Colour] = ()) -> list[Colour]:
     """Return the RGB colours of the classes 1 to 255: the palette, then the built-in ones."""
     return [*palette, *(class_colour(index) for index in range(len(palette) + 1, 256))]
+
+
+def check_colours(palette: Sequence[object]) -> None:
+    """Raise a `ConfigError` if a colour is not of three whole numbers from 0 to 255."""
+    for colour in palette:
+        values = list(colour) if isinstance(colour, Iterable) else []
+        whole = all(isinstance(value, Integral) and 0 <= int(value) <= 255 for value in values)
+        if len(values) != 3 or not whole:
+            raise ConfigError(
+                f"{colour!r} in the palette is not three whole numbers from 0 to 255",
+                "Such as (255, 99, 72); or give all colours as one text, '#ff6348,#2ec4ff'.",
+            )
 
 
 def parse_palette(text: str) -> tuple[Colour, ...]:
