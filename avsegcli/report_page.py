@@ -3,12 +3,14 @@
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any, BinaryIO
 
+import av
 import cv2
 import numpy as np
 
@@ -21,7 +23,8 @@ MOST_KEY_FRAMES = 24
 MOST_KEPT = 240  # pictures in memory, of the longest stretches of sounding
 CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
-VIDEO_MARK = "@@VIDEO@@"
+VIDEO_MARK = "<video>"  # escaped text holds none
+SURROGATES = re.compile("[\ud800-\udfff]")  # the bytes of a file name that are not UTF-8
 
 
 class Report:
@@ -76,7 +79,7 @@ class Report:
         """
         kind = TYPES[shown.suffix.lower()]
         data = {
-            "seconds": seconds,
+            "seconds": max(seconds, 1e-3),
             "lanes": [
                 {
                     "name": name,
@@ -103,9 +106,10 @@ class Report:
             title=html.escape(self._video),
             model=html.escape(self._model),
             data=json.dumps(data).replace("<", "\\u003c"),
+            shape=f"{_shape(shown):.4f}",
             video=f"data:{kind};base64,{VIDEO_MARK}",
         )
-        before, after = page.split(VIDEO_MARK)
+        before, after = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", page).split(VIDEO_MARK)
         with path.open("wb") as output, shown.open("rb") as source:
             output.write(before.encode())
             _copy_as_base64(source, output)
@@ -127,7 +131,15 @@ class Report:
         return sorted(chosen, key=lambda frame: frame[1])
 
 
+def _shape(video: Path) -> float:
+    """Return width / height of a video as players show it; its pixels need not be square."""
+    with av.open(f"file:{video}") as container:
+        stream = container.streams.video[0]
+        return float(stream.width / stream.height * (stream.sample_aspect_ratio or 1))
+
+
 def _thumbnail(painted: Any) -> bytes:
+    """Return a small JPEG of a frame; where pixels are not square, the page stretches it."""
     rgb = painted.to_ndarray(format="rgb24")
     height = max(1, round(rgb.shape[0] * THUMB_WIDTH / rgb.shape[1]))
     small = cv2.resize(rgb, (THUMB_WIDTH, height), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,9 @@
 """The report in a real browser; skipped where there is none."""
 
+import os
 import re
 import shutil
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -12,7 +14,7 @@ from avsegcli import report_page
 from avsegcli.media.masks import Region
 from avsegcli.report_page import Report
 from avsegcli.segmenter import Segmenter
-from avsegcli.timeline import Timeline
+from avsegcli.timeline import Event, Timeline
 
 NAMES = ("background", "dog")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -72,6 +74,83 @@ def test_the_page_plays_and_a_click_on_it_seeks(page, browser):
     browser.execute_script("arguments[0].click()", frame)
     assert 1 <= video("currentTime") <= 3.1
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_page_can_be_used_with_the_keyboard(page, browser):
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get(page.as_uri())
+    time = "return document.querySelector('video').currentTime"
+    ready = "return document.querySelector('video').readyState >= 1"
+    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(ready))
+    slider = browser.find_element("css selector", "[role=slider]")
+    slider.send_keys(Keys.END)
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert browser.execute_script(time) == pytest.approx(3, abs=0.2)
+    for place in ("tbody tr button", "figure button"):
+        for key in (Keys.ENTER, Keys.SPACE):
+            slider.send_keys(Keys.HOME)
+            assert browser.execute_script(time) == 0
+            button = browser.find_element("css selector", place)
+            button.send_keys(key)
+            assert browser.execute_script(time) >= 0.6
+    assert button.accessible_name.startswith("beeper at 0:0")
+    assert button.value_of_css_property("outline-style") == "solid"
+
+
+def written(path, seconds, name="video.mp4", shown=None):
+    """A page about a dog that sounds from the middle to the end of a video."""
+    shown = shown or write_video(path.with_name("shown.mp4"), seconds=0.2)
+    report = Report(name, "model", NAMES, [(1, 2, 3)])
+    picture = av.VideoFrame.from_ndarray(np.zeros((96, 160, 3), np.uint8), "rgb24")
+    report.add(0.75 * seconds, picture, [Region(1, 0.9, 1, None, None, None, None, None)])
+    report.write(path, shown, [Event("dog", seconds / 2, seconds, 0.9)], seconds)
+    return path
+
+
+WIDEST = "return document.documentElement.scrollWidth"
+OVERLAPS = """
+const marks = [...document.querySelectorAll(".axis span")];
+const boxes = marks.map((mark) => mark.getBoundingClientRect());
+return boxes.length < 3 || boxes.some((box, i) => i > 0 && box.left < boxes[i - 1].right + 2);
+"""
+
+
+def test_the_page_fits_on_phones(tmp_path, browser):
+    for seconds in (4.5, 10, 59.97, 9000):
+        browser.get(written(tmp_path / "r.html", seconds).as_uri())
+        for width in (320, 360, 390, 430, 1000):
+            size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            assert browser.execute_script(WIDEST) <= width, (seconds, width)
+            wait = "return new Promise(requestAnimationFrame)"  # until it has been laid out
+            browser.execute_script(wait)
+            assert not browser.execute_script(OVERLAPS), (seconds, width)
+
+
+def test_times_are_rounded_before_minutes_are_counted(tmp_path, browser):
+    browser.get(written(tmp_path / "r.html", 59.97).as_uri())
+    (row,) = browser.find_elements("css selector", "tbody tr")
+    assert row.text == "dog 0:30.0 1:00.0 30.0 0.90"
+
+
+def test_key_frames_have_the_shape_of_a_video_without_square_pixels(tmp_path, browser):
+    with av.open(str(tmp_path / "wide.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        output.mux([*stream.encode(av.VideoFrame(160, 96, "yuv420p")), *stream.encode(None)])
+    browser.get(written(tmp_path / "r.html", 4, shown=tmp_path / "wide.mp4").as_uri())
+    size = browser.find_element("css selector", "figure img").size
+    assert size["width"] / size["height"] == pytest.approx(320 / 96, rel=0.03)
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.mp4"), "@@VIDEO@@ <video> $title.mp4"])
+def test_any_file_name_can_be_shown(tmp_path, name):
+    text = written(tmp_path / "r.html", 4, name).read_text(encoding="utf-8")
+    shown = name.replace("\udce9", "\N{REPLACEMENT CHARACTER}")
+    assert f"<h1>{shown.replace('<', '&lt;').replace('>', '&gt;')}</h1>" in text
 
 
 def key_frames(times, step=0.25, end=30.0):
