@@ -125,14 +125,26 @@ def _picture(events: Sequence[Event], seconds: float, colours: dict[str, Colour]
     for number in range(int(seconds / step) + 1):
         x = round(left + number * step * scale)
         canvas[MARGIN:bottom, x : x + 1] *= 0.88
-        time = number * step
-        clock = f"{int(time) // 60}:{time % 60:0{4 if step < 1 else 2}.{1 if step < 1 else 0}f}"
-        label = draw_text(clock, CAPITAL - 4)
+        label = draw_text(_clock(number * step, tenths=step < 1), CAPITAL - 4)
         at = min(max(0, x - label.shape[1] // 2), PNG_WIDTH - label.shape[1])
         window = canvas[bottom + 10 : bottom + 10 + label.shape[0], at : at + label.shape[1]]
         window += (np.array(INK, np.float32) - window) * label[: window.shape[0], :, None]
     bgr = np.ascontiguousarray(canvas[..., ::-1].round().astype(np.uint8))
     return bytes(cv2.imencode(".png", bgr)[1])
+
+
+def _clock(seconds: float, *, tenths: bool) -> str:
+    """Write a time as minutes and seconds, rounded before it is split.
+
+    Example:
+        >>> _clock(59.97, tenths=True), _clock(25259.7, tenths=False)
+        ('1:00.0', '421:00')
+    """
+    if tenths:
+        minutes, rest = divmod(round(10 * seconds), 600)
+        return f"{minutes}:{rest / 10:04.1f}"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def _bar(canvas: np.ndarray, left: int, right: int, top: int, bottom: int, colour: Colour) -> None:
