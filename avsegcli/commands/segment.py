@@ -219,8 +219,8 @@ def segment(
     files = [file for job in everything for file in job.outputs.planned(job.video)]
     if json_summary is not None:
         files.append(Planned(json_summary))
-    read = [audio, weights, *(one.path for one in found)]
-    check_places(files, [path for path in read if path is not None])
+    read = [Path(one) for one in (audio, weights, palette) if one is not None]
+    check_places(files, [*read, *(one.path for one in found)])
     check_apart((file.path for file in files), inputs, pictures=pictures, outside=folders)
     batch.settle_existing(planned, resume=resume, overwrite=overwrite)
     if dry_run:

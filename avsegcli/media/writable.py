@@ -57,13 +57,13 @@ def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
         MediaError: if an input would be replaced.
         ConfigError: if two outputs are one file, or one lies in a folder of masks.
     """
-    read = {key: path for path in inputs for key in _keys(path)}
+    read = {key: path for path in inputs for key in _keys(place_of(path))}
     seen: dict[Path, Planned] = {}
     for one in planned:
-        for key in _keys(one.path):
+        place = place_of(one.path)
+        for key in _keys(place):
             if key in read:
                 raise _replaced(one, read[key])
-        place = place_of(one.path)
         if place in seen:
             raise _one_place(one, seen[place])
         seen[place] = one
@@ -74,9 +74,8 @@ def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
             raise _among_masks(other, folder)
 
 
-def _keys(path: Path) -> list[Path | tuple[int, int]]:
+def _keys(place: Path) -> list[Path | tuple[int, int]]:
     """Return what all names of a file share: its place, and its number on the disk."""
-    place = place_of(path)
     try:
         found = place.stat()
     except OSError:
