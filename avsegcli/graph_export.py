@@ -36,7 +36,7 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
     """Write the graph of a checkpoint.
 
     Args:
-        weights: a checkpoint with plain attention, as `lite` has it; None: the packaged one.
+        weights: a checkpoint; None: the packaged one.
         output: ends in .onnx; it appears when it is complete.
         force: replace `output` if it exists.
 

@@ -17,11 +17,13 @@ import torch
 
 from avsegcli.checkpoint import load_checkpoint, save_checkpoint
 from avsegcli.cli import main
+from avsegcli.config import load_config
 from avsegcli.engines import open_predictor
 from avsegcli.errors import ConfigError, WeightsError
 from avsegcli.fetch import file_sha256
 from avsegcli.graph_export import export_graph
 from avsegcli.model.inference import fuse_for_inference
+from avsegcli.model.qsd import build_qsd
 from avsegcli.onnx_predictor import OnnxPredictor
 from avsegcli.postprocess import class_probs
 from avsegcli.predictor import Predictor
@@ -114,6 +116,24 @@ def test_a_graph_is_asked_at_the_size_of_its_checkpoint(tmp_path):
     assert (OnnxPredictor(packaged_graph()).size, OnnxPredictor(graph).size) == (224, 64)
     frames = [np.zeros((100, 100, 3), np.uint8)]
     assert OnnxPredictor(graph).predict(frames, noise(1)).shape[2:] == (16, 16)
+
+
+def test_a_graph_of_a_deformable_model_answers_as_it_does_at_any_size(tmp_path):
+    sizes = {"hidden_dim": 16, "num_heads": 2, "ffn_dim": 16, "pyramid_dim": 16}
+    config = replace(load_config("lite").model, attention="deformable", codebook_size=8, **sizes)
+    torch.manual_seed(0)
+    model = build_qsd(config, num_classes=2).eval()
+    torch.nn.init.zeros_(model.mask_decoder.classes[-1].bias)  # else hardly anything is painted
+    checkpoint, graph = tmp_path / "small.safetensors", tmp_path / "small.onnx"
+    save_checkpoint(checkpoint, model, config, ("background", "dog", "guitar"), name="small")
+    export_graph(checkpoint, graph)
+    predictors = Predictor(checkpoint, "cpu"), OnnxPredictor(graph)
+    rng = np.random.default_rng(0)
+    for num_frames, height, width in ((2, 120, 200), (3, 224, 224), (1, 200, 100)):
+        frames = list(rng.integers(0, 255, (num_frames, height, width, 3), np.uint8))
+        theirs, ours = (predictor.predict(frames, noise(num_frames)) for predictor in predictors)
+        assert theirs[:, 1:].max() > 0.2
+        assert np.abs(ours - theirs).max() < TOLERANCE
 
 
 def test_on_a_cpu_the_packaged_model_runs_in_onnx_runtime():

@@ -70,22 +70,25 @@ class DeformableAttention(nn.Module):
         value = self.value(memory.features)  # (M, S, D)
         if memory.valid is not None:
             value = value * memory.valid[..., None]
-        value = value.unflatten(-1, (self.num_heads, -1))  # (M, S, heads, d)
+        value = value.reshape(*value.shape[:2], self.num_heads, -1)  # (M, S, heads, d)
         # Where a point lies is computed in fp32: bf16 cannot tell apart the cells of a fine level.
-        extent = reference.new_tensor(memory.sizes, dtype=torch.float32).flip(1)  # (levels, 2)
+        extent = _extents(memory.sizes).to(reference.device)
         centre = (reference.float() * extent).transpose(2, 3)  # (M, Q, 2, levels), in cells
-        offsets = self.offsets(query).float().unflatten(-1, (self.num_heads, 2, *self.points))
+        each = *query.shape[:2], self.num_heads
+        offsets = self.offsets(query).float().reshape(*each, 2, *self.points)
         points = centre[:, :, None, :, :, None] + offsets  # (M, Q, heads, 2, levels, points)
-        weights = self.weights(query).float().unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        weights = weights.unflatten(-1, self.points)  # (M, Q, heads, levels, points)
+        weights = self.weights(query).float().reshape(*each, -1).softmax(-1)
+        weights = weights.reshape(*each, *self.points)  # (M, Q, heads, levels, points)
         sample = _sample_grid
-        if value.device.type == "cpu" and not torch.is_grad_enabled():
+        if value.device.type == "cpu" and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
             sample = _sample_bags
         return self.out(sample(value.float(), memory.sizes, points, weights).to(value.dtype))
 
 
 def _sample_grid(value: Tensor, sizes: list[Size], points: Tensor, weights: Tensor) -> Tensor:
     """Sum what lies at the points, interpolated bilinearly.
+
+    By operations that leave the sizes of levels free in an exported graph.
 
     Args:
         value: ``(M, S, heads, d)``.
@@ -96,18 +99,21 @@ def _sample_grid(value: Tensor, sizes: list[Size], points: Tensor, weights: Tens
     Returns:
         ``(M, Q, heads * d)``.
     """
-    heads = value.shape[2]
-    pieces = value.split([height * width for height, width in sizes], dim=1)
+    heads, per_head = value.shape[2:]
+    scales = (2 / _extents(sizes)).to(points)
     total = value.new_zeros(())
-    for level, (piece, (height, width)) in enumerate(zip(pieces, sizes, strict=True)):
-        image = piece.permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, (height, width))
+    start = 0
+    for level, (height, width) in enumerate(sizes):
+        piece = value[:, start : start + height * width]
+        start = start + height * width
+        image = piece.permute(0, 2, 3, 1).reshape(-1, per_head, height, width)
         grid = points[:, :, :, :, level].permute(0, 2, 1, 4, 3).flatten(0, 1)  # (.., Q, P, 2)
-        grid = grid * (2 / grid.new_tensor([width, height])) - 1
+        grid = grid * scales[level] - 1
         seen = F.grid_sample(image.contiguous(), grid, align_corners=False)  # (M * heads, d, Q, P)
         weight = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)  # (M * heads, Q, P)
         # Not by einsum: backward, on a CPU, it would be many thousands of tiny matrix products.
         total = total + (seen * weight[:, None]).sum(-1)  # (M * heads, d, Q)
-    return total.unflatten(0, (-1, heads)).permute(0, 3, 1, 2).flatten(2)
+    return total.reshape(-1, heads, *total.shape[1:]).permute(0, 3, 1, 2).flatten(2)
 
 
 def _sample_bags(value: Tensor, sizes: list[Size], points: Tensor, weights: Tensor) -> Tensor:
@@ -231,6 +237,12 @@ def level_sizes(levels: list[Level]) -> list[Size]:
     return [(level.features.shape[-2], level.features.shape[-1]) for level in levels]
 
 
+def _extents(sizes: list[Size]) -> Tensor:
+    """Give (w, h) of each level as a tensor, ``(levels, 2)``, which a graph can be traced through."""
+    sides = [torch.as_tensor(side) for height, width in sizes for side in (width, height)]
+    return torch.stack(sides).reshape(-1, 2).float()
+
+
 def _cell_centres(levels: list[Level]) -> Tensor:
     """Compute where each cell lies in every level.
 
@@ -239,15 +251,15 @@ def _cell_centres(levels: list[Level]) -> Tensor:
     Returns:
         (x, y) in 0..1 of the padded levels, ``(M or 1, S, levels or 1, 2)``.
     """
-    device = levels[0].features.device
+    whole = _extents(level_sizes(levels)).to(levels[0].features.device)
     centres, ratios = [], []
-    for level, (height, width) in zip(levels, level_sizes(levels), strict=True):
-        extent = torch.tensor([[width, height]], device=device)  # (M or 1, 2)
+    for level, size in zip(levels, whole, strict=True):
+        extent = size[None]  # (M or 1, 2)
         if level.valid is not None:
             extent = torch.stack([level.valid.any(1).sum(1), level.valid.any(2).sum(1)], dim=1)
-            ratios.append(extent / extent.new_tensor([width, height]))
-        x, y = (torch.arange(size, device=device) + 0.5 for size in (width, height))
-        cells = torch.stack([x.repeat(height), y.repeat_interleave(width)], dim=1)  # (S_l, 2)
+            ratios.append(extent / size)
+        ones = torch.ones_like(level.position[0, 0], dtype=torch.float32)  # (h, w)
+        cells = torch.stack([ones.cumsum(1), ones.cumsum(0)], dim=2).flatten(0, 1) - 0.5  # (S_l, 2)
         centres.append(cells / extent[:, None].clamp(min=1))
     reference = torch.cat(centres, dim=1)[:, :, None]  # (M or 1, S, 1, 2)
     return reference * torch.stack(ratios, dim=1)[:, None] if ratios else reference
