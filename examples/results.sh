@@ -31,8 +31,8 @@ say() { printf '\n%s\n' "$@" >> "$work/results.md"; }
 cat > "$work/results.md" <<MARKDOWN
 # Results, each with the command that made it
 
-\`examples/results.sh\` writes this page: it runs the commands below, and adds [results/ablation.md](results/ablation.md)
-(from “Ablation” on), which is written by hand: its commands take hours and a parts folder.
+\`examples/results.sh\` writes this page: it runs the commands below, and adds what is written by hand in
+results/ablation.md (from “Ablation” on), whose commands take hours and a parts folder.
 The clips are the 40 of [examples/testset/](../examples/testset/README.md), the weights those that the package carries
 ($(avseg --version)), unless another is named. The set is small: it shows what changes with noise, and
 what is inside the model, not how good it is; that stands in [weights/README.md](../weights/README.md).

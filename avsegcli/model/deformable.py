@@ -238,7 +238,7 @@ def level_sizes(levels: list[Level]) -> list[Size]:
 
 
 def _extents(sizes: list[Size]) -> Tensor:
-    """Give (w, h) of each level as a tensor, ``(levels, 2)``, which a graph can be traced through."""
+    """Give (w, h) of each level as a tensor, ``(levels, 2)``; in a traced graph it stays free."""
     sides = [torch.as_tensor(side) for height, width in sizes for side in (width, height)]
     return torch.stack(sides).reshape(-1, 2).float()
 
