@@ -80,7 +80,9 @@ class DeformableAttention(nn.Module):
         weights = self.weights(query).float().reshape(*each, -1).softmax(-1)
         weights = weights.reshape(*each, *self.points)  # (M, Q, heads, levels, points)
         sample = _sample_grid
-        if value.device.type == "cpu" and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+        if value.device.type == "cpu" and not (
+            torch.is_grad_enabled() or torch.onnx.is_in_onnx_export()
+        ):
             sample = _sample_bags
         return self.out(sample(value.float(), memory.sizes, points, weights).to(value.dtype))
 
