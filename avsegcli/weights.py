@@ -220,12 +220,13 @@ def download(
     return target
 
 
-def import_weights(name: str, source: Path) -> Path:
+def import_weights(name: str, source: Path, *, among_others: bool = False) -> Path:
     """Copy weights that were brought here by other means to where `find` finds them.
 
     Args:
         name: of the weights.
         source: their file, or a folder that holds it, itself or in a folder of the weights' name.
+        among_others: other weights are copied from this folder too: only the latter counts.
 
     Raises:
         ConfigError: if there are no weights of this name.
@@ -234,29 +235,37 @@ def import_weights(name: str, source: Path) -> Path:
     known = known_weights(name)
     if not known.source:
         raise ConfigError(f"the package carries '{name}': there is nothing to copy")
-    path = _find_in(source, known)
+    path = _find_in(source, known, among_others=among_others)
     if known.sha256 is not None and file_sha256(path) != known.sha256:
         raise WeightsError(
             f"{path} is not {known.files[0]}: its sha256 differs", "it may be cut off: copy again"
         )
     _refuse_cut_off(path)
-    file = next((f for f in known.files if Path(f).suffix == path.suffix), known.files[0])
+    # What is no safetensors file, as .pth of torchvision, is PyTorch's: the last of the names.
+    file = next((f for f in known.files if Path(f).suffix == path.suffix), known.files[-1])
     target = home(name) / file
     with told_as_cannot_write(target, WeightsError):
         target.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(target, WeightsError) as part:
             shutil.copyfile(path, part)
+        for other in set(known.files) - {file}:
+            (target.parent / other).unlink(missing_ok=True)  # else it might be found before
     return target
 
 
-def _find_in(source: Path, known: Known) -> Path:
+def _find_in(source: Path, known: Known, *, among_others: bool) -> Path:
     if source.is_file():
         return source
-    names = ["", known.name, *([known.source.rpartition("/")[2]] if known.from_hub else [])]
-    for path in (source / folder / file for folder in names for file in known.files):
+    folders = [known.name, known.source.rpartition("/")[2]]
+    if not among_others or not known.from_hub:  # those of the Hub are all called the same
+        folders.append("")
+    for path in (source / folder / file for folder in folders for file in known.files):
         if path.is_file():
             return path
-    raise WeightsError(f"{source} has no {' or '.join(known.files)}", "name the file itself")
+    wanted = " or ".join(known.files)
+    if among_others and known.from_hub:
+        raise WeightsError(f"{source} has no folder {known.name} with {wanted}", "copy one by one")
+    raise WeightsError(f"{source} has no {wanted}", "name the file itself")
 
 
 def _refuse_cut_off(path: Path) -> None:

@@ -201,6 +201,27 @@ def test_weights_are_copied_from_a_file_or_a_folder(tmp_path, place):
         assert weights.find("resnet50") == copied
 
 
+def test_what_was_copied_last_is_what_is_found(tmp_path, home):
+    first = safetensors(tmp_path / "model.safetensors")
+    weights.import_weights("resnet50", first)
+    other = tmp_path / "resnet50-of-torchvision.pth"
+    other.write_bytes(b"pickle")
+    assert weights.import_weights("resnet50", other) == weights.find("resnet50")
+    assert weights.find("resnet50").name == "pytorch_model.bin"
+    weights.import_weights("resnet50", first)
+    assert leftovers(home) == ["model.safetensors"]
+
+
+def test_several_are_copied_from_folders_of_their_own(tmp_path, home, capsys):
+    words = ["download", "resnet50", "swin-tiny", "--from", str(tmp_path)]
+    safetensors(tmp_path / "model.safetensors")
+    safetensors(tmp_path / "resnet50" / "model.safetensors")
+    assert main(words) == 1
+    assert "has no folder swin-tiny with model.safetensors" in capsys.readouterr().err
+    safetensors(tmp_path / "swin-tiny-patch4-window7-224" / "model.safetensors")
+    assert main(words) == 0
+
+
 def test_a_copy_that_is_cut_off_or_another_file_is_refused(tmp_path, home, capsys):
     path = safetensors(tmp_path / "model.safetensors", missing=3)
     assert main(["download", "resnet50", "--from", str(path)]) == 1

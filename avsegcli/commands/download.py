@@ -52,7 +52,7 @@ def download(
         weights.known_weights(name)
     for name in names:
         if source is not None:
-            path = weights.import_weights(name, source)
+            path = weights.import_weights(name, source, among_others=len(names) > 1)
         else:
             path = _with_bar(name, offline=offline, force=force)
         typer.echo(f"{name}: {path}")
