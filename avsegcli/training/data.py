@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Protocol, cast
 
 import cv2
@@ -25,6 +27,7 @@ from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.videos import VideoFolder
 from avsegcli.errors import AvsegError, DataError
 from avsegcli.evaluation.processes import ALONE, Processes
+from avsegcli.training.interrupt import ECHO
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
@@ -165,9 +168,17 @@ def _collate(samples: list[Sample | AvsegError]) -> Batch | AvsegError:
 def _begin_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # Slurm asks all processes of a job to end. A worker that fails then would stop the main process
-    # before its step is done and its state saved.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
+    # Slurm and Ctrl-C ask all processes to end. The main one needs its workers until its step is
+    # done, and tells them then; if they do not listen, by SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked: list[float] = []
+
+    def end_next_time(_number: int, _frame: FrameType | None) -> None:
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] > ECHO:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, end_next_time)
 
 
 def _load(

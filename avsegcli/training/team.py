@@ -58,6 +58,20 @@ class Team:
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
 
+    def largest(self, number: int) -> int:
+        """Find the largest of the numbers that the processes give."""
+        if self.accelerator is None:
+            return number
+        value = torch.tensor(number, device=self.device)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return int(value.item())
+
+    def has_lost(self, error: RuntimeError) -> bool:
+        """Tell whether an error means that another process has ended."""
+        return self.accelerator is not None and (
+            isinstance(error, dist.DistError) or "gloo" in str(error)
+        )
+
     def leave(self) -> None:
         """Say goodbye to the other processes; nothing can be done together afterwards."""
         if self.accelerator is not None:

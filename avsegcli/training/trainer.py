@@ -108,6 +108,7 @@ class Trainer:
                 part.compile()
         self.network: nn.Module | None = None  # the model as it is called, once `fit` has begun
         self.progress = Progress()
+        self.asked: list[int] = []  # signals that wait for all processes to be at the same step
 
     def restart_average(self) -> None:
         """Begin the moving average anew, from the weights that the model has now."""
@@ -118,7 +119,8 @@ class Trainer:
         """Train to the last epoch, from wherever the run stands.
 
         Raises:
-            AvsegError: if a loss or gradient is not finite; the last state saved stays as it was.
+            AvsegError: if a loss or gradient is not finite, or another process has ended; the last
+                state saved stays as it was.
         """
         main = self.team.is_main
         if main:
@@ -126,16 +128,42 @@ class Trainer:
             write_whole(self.run / CONFIG, text + "\n")
         with RunLog(self.run if main else None, self.progress.step) as log:
             try:
-                while self.progress.epoch < self.config.optim.epochs:
-                    self._train_epoch(log)
-                    self._validate(log)
-                    self.team.wait()
-                    self.progress.epoch += 1
-                    self.save_state()
-            except (KeyboardInterrupt, SystemExit):  # the latter when asked to end, by SIGTERM
-                self.save_state()
-                self.report(f"stopped at step {self.progress.step}; go on with --resume")
+                with self._together() as self.asked:
+                    while self.progress.epoch < self.config.optim.epochs:
+                        self._train_epoch(log)
+                        self._validate(log)
+                        self.team.wait()
+                        self.progress.epoch += 1
+                        self.save_state()
+                        self._stop_if_asked()
+            except (KeyboardInterrupt, SystemExit) as stop:  # the latter by SIGTERM
+                if not isinstance(stop.__context__, _StoppedTogetherError):
+                    self._stop()
                 raise
+            except RuntimeError as error:
+                if self.team.has_lost(error):
+                    raise AvsegError(
+                        f"process {self.team.processes.rank} ends: another one has ended",
+                        "that one says why; --resume goes on from the last state saved",
+                    ) from error
+                raise
+
+    def _together(self) -> AbstractContextManager[list[int]]:
+        """Put signals off where one process may not stop without the others."""
+        return unbroken() if self.team.processes.number > 1 else nullcontext([])
+
+    def _stop(self) -> None:
+        self.save_state()
+        self.report(f"stopped at step {self.progress.step}; go on with --resume")
+
+    def _stop_if_asked(self) -> None:
+        """Let all processes stop here if one of them was asked to; all have to call this."""
+        number = self.team.largest(max(self.asked, default=0))
+        if number:
+            self._stop()
+            self.team.wait()
+            self.asked[:] = [number]
+            raise _StoppedTogetherError
 
     def _train_epoch(self, log: RunLog) -> None:
         optim, progress = self.config.optim, self.progress
@@ -166,6 +194,7 @@ class Trainer:
                 )
             if progress.step % SAVE_EVERY == 0:
                 self.save_state()
+            self._stop_if_asked()
 
     def step(self, batches: Sequence[Batch]) -> dict[str, torch.Tensor]:
         """Take one optimizer step.
@@ -269,7 +298,13 @@ class Trainer:
     def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
         predictor = Predictor.from_model(loaded, self.team.device)
-        scores = evaluate(predictor, self.val, processes=self.team.processes)
+        all_have = len(self.val) // self.team.processes.number  # clips; some have one more
+
+        def progress(done: int, _share: int) -> None:
+            if done <= all_have:
+                self._stop_if_asked()
+
+        scores = evaluate(predictor, self.val, processes=self.team.processes, progress=progress)
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
@@ -370,6 +405,10 @@ class Trainer:
         else:
             self.restart_average()
         self.progress = progress
+
+
+class _StoppedTogetherError(Exception):
+    """All processes leave `Trainer.fit` here, their state saved."""
 
 
 class _Watch:

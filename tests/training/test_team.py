@@ -51,12 +51,51 @@ trainer.LOG_EVERY = 1
 evaluate = trainer.evaluate
 
 
-def say(done, clips):
-    print(f"validated {done} of {clips}", file=sys.stderr)
+def say(*given, progress, **options):
+    def both(done, clips):
+        print(f"validated {done} of {clips}", file=sys.stderr)
+        progress(done, clips)
+
+    return evaluate(*given, **options, progress=both)
 
 
-trainer.evaluate = lambda *given, **options: evaluate(*given, **options, progress=say)
+trainer.evaluate = say
 sys.exit(main(sys.argv[1:]))
+"""
+# One process only: RANK and what happens to it stand in UPSET.
+UPSET = """
+import os
+import signal
+
+from avsegcli import cli
+from avsegcli.datasets.avsbench import AvsBench
+from avsegcli.errors import DataError
+from avsegcli.training import trainer
+from avsegcli.training.data import StoredData
+
+trainer.LOG_EVERY = 1
+rank, event = os.environ["UPSET"].split()
+happens = rank == os.environ["RANK"]
+batches, read = StoredData.batches, AvsBench.__getitem__
+
+
+def upset_batches(self, epoch, skip=0):
+    for number, batch in enumerate(batches(self, epoch, skip), start=skip + 1):
+        if happens and number == 2 and event == "SIGINT":
+            signal.raise_signal(signal.SIGINT)
+        if happens and number == 2 and event == "damage":
+            raise DataError("clip 2 is damaged")
+        yield batch
+
+
+def upset_read(self, index):
+    if happens and self._rows[0]["split"] == "val" and event == "SIGTERM":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return read(self, index)
+
+
+StoredData.batches, AvsBench.__getitem__ = upset_batches, upset_read
+cli.script()
 """
 
 
@@ -65,7 +104,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def run_two(arguments):
+def run_two(arguments, program=PROGRAM, ends=(0, 0), **environment):
     """Run `avseg` in two processes as torchrun starts them; returns what each says."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -73,43 +112,53 @@ def run_two(arguments):
     several = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            env=os.environ | several | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            [sys.executable, "-c", program, *arguments],
+            env=os.environ
+            | several
+            | environment
+            | {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in "01"
     ]
     said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+    assert [process.returncode for process in started] == list(ends), "\n".join(said)
     return said
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def root(tmp_path_factory):
+    """A folder with MS3, eight clips to train and four to validate, and with a config."""
+    pytest.importorskip("accelerate")
+    root = tmp_path_factory.mktemp("processes")
+    write_fake(root, "ms3", clips=8, splits=("train", "val"))
+    (root / "tiny.toml").write_text(TINY)
+    return root
+
+
+def arguments(root, run, batch_size, epochs):
+    options = ["--config", str(root / "tiny.toml"), "--out", str(run)]
+    options += ["--set", f"data.batch_size={batch_size}", "--set", f"optim.epochs={epochs}"]
+    return ["train", "--dataset", "ms3", "--data-root", str(root), "--device", "cpu", *options]
+
+
+@pytest.fixture(scope="module")
+def runs(root):
     """Folders of a run of one process with batches of two, and of two with batches of one; what
     these two said.
 
     Each has two epochs of two steps of two batches; that of two processes is resumed in between.
     """
-    pytest.importorskip("accelerate")
-    root = tmp_path_factory.mktemp("processes")
-    write_fake(root, "ms3", clips=8, splits=("train", "val"))
-    (root / "tiny.toml").write_text(TINY)
-
-    def arguments(name, batch_size, epochs):
-        options = ["--config", str(root / "tiny.toml"), "--out", str(root / name)]
-        options += ["--set", f"data.batch_size={batch_size}", "--set", f"optim.epochs={epochs}"]
-        return ["train", "--dataset", "ms3", "--data-root", str(root), "--device", "cpu", *options]
-
+    one, two = root / "one", root / "two"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "LOG_EVERY", 1)
-        assert main(arguments("one", 2, epochs=2)) == 0
-    said = run_two(arguments("two", 1, epochs=1))
+        assert main(arguments(root, one, 2, epochs=2)) == 0
+    said = run_two(arguments(root, two, 1, epochs=1))
     assert "training on 2 x cpu: 4 batches of 1 clips an epoch" in said[0]
     assert "training on" not in said[1]
-    run_two([*arguments("two", 1, epochs=2), "--resume"])
-    return root / "one", root / "two", said
+    run_two([*arguments(root, two, 1, epochs=2), "--resume"])
+    return one, two, said
 
 
 def test_two_processes_log_the_losses_of_one_with_the_doubled_batch(runs):
@@ -139,6 +188,27 @@ def test_two_processes_validate_together_and_the_main_one_saves(runs):
             assert float(two[1][key]) == pytest.approx(float(one[1][key]), abs=0.01)
     assert (runs[1] / "state.pt").exists()
     assert (runs[1] / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "step"), [("SIGINT", 130, 1), ("SIGTERM", 143, 2)], ids=["step", "validation"]
+)
+def test_processes_stop_at_the_same_step_if_one_is_asked_to(root, tmp_path, event, code, step):
+    """Ctrl-C between the two batches of the first step; SIGTERM while the epoch is scored."""
+    said = run_two(arguments(root, tmp_path, 1, epochs=2), UPSET, (code, code), UPSET=f"1 {event}")
+    assert "Traceback" not in "".join(said)
+    assert f"stopped at step {step}; go on with --resume" in said[0]
+    progress = torch.load(tmp_path / "state.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, step)
+
+
+def test_a_process_that_is_left_alone_says_so_in_two_lines(root, tmp_path):
+    said = run_two(arguments(root, tmp_path, 1, epochs=2), UPSET, (1, 1), UPSET="1 damage")
+    assert said[1].splitlines()[-1] == "avseg: clip 2 is damaged"
+    message, hint = said[0].splitlines()[-2:]
+    assert message == "avseg: process 0 ends: another one has ended"
+    assert "--resume" in hint
+    assert "Traceback" not in "".join(said)
 
 
 def test_several_processes_without_accelerate_are_refused(monkeypatch):
