@@ -112,9 +112,10 @@ def _tell_apart(names: list[str], weights: Sequence[Path]) -> list[str]:
 def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> None:
     """Refuse, before anything is computed, what would go wrong with the results.
 
-    That is a folder that cannot be made, files that are there, and figures without matplotlib.
+    That is files that are there or cannot be written, and figures without matplotlib.
     """
     from avsegcli.evaluation.plots import require_matplotlib
+    from avsegcli.whole_file import check_place
 
     if folder is None:
         return
@@ -122,10 +123,7 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     for path in (folder / name for name in names):
         if path.exists() and not force:
             raise ConfigError(f"{path} exists already", "Add --force to replace it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
+        check_place(path)
 
 
 @contextmanager

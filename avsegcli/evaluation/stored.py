@@ -6,8 +6,8 @@ Pictures, one for each frame, in any folders below the root as long as the last 
     <clip>/<clip>_<n>.png                       n counted from 1, as in S4 and MS3
 
 Coloured pictures hold classes in AVSBench's colours. Pictures of one channel hold, for data with
-the classes background and object, the probability times 255, or, if no value is above 1, a mask;
-for other data class indices.
+the classes background and object, the probability times 255, or, if no value of any of them is
+above 1, masks; for other data class indices.
 
 Or COCO's results: a list of {"image_id": "<clip>/<t>", "category_id": index or class name,
 "segmentation": RLE or polygons, "score": 1.0} in *.json; t counted from 0. A frame or clip of which
@@ -17,6 +17,7 @@ they say nothing has no object.
 import json
 import re
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,12 +127,18 @@ class StoredMasks:
                 raise DataError(f"{path}: {error}") from error
             return _Frame((labels > 0).astype(np.float32), labels)
         if len(self.classes) == 2:
-            probs = values.astype(np.float32) / np.float32(255 if values.max() > 1 else 1)
+            probs = values.astype(np.float32) / self._highest
             soft = bool(((values > 0) & (values < values.max())).any())
             return _Frame(probs, (probs >= 0.5).astype(np.uint8), soft)
         if values.max() >= len(self.classes):
             raise DataError(f"{path} has index {values.max()} of {len(self.classes)} classes")
         return _Frame((values > 0).astype(np.float32), values)
+
+    @cached_property
+    def _highest(self) -> np.float32:
+        """The value of a pixel that is surely an object."""
+        paths = (path for pictures in self._pictures.values() for path in pictures.values())
+        return np.float32(255 if any(_highest_in(path) > 1 for path in paths) else 1)
 
     def _read_results(self, path: Path) -> None:
         try:
@@ -141,7 +148,11 @@ class StoredMasks:
             for result in results:
                 clip, _, t = str(result["image_id"]).rpartition("/")
                 by_frame = self._results.setdefault(clip, defaultdict(list))
-                by_frame[int(t)].append(result | {"category_id": self._find_class(result)})
+                score = float(result.get("score", 1.0))
+                if not 0 <= score <= 1:
+                    raise ValueError(f"score {score} is not between 0 and 1")
+                found = {"category_id": self._find_class(result), "score": score}
+                by_frame[int(t)].append(result | found)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is no list of COCO results: {error}",
@@ -165,8 +176,15 @@ class StoredMasks:
                 mask = decode_segmentation(result["segmentation"], (height, width))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"mask {t} of clip '{clip.name}' is damaged: {error}") from error
-            score = np.float32(result.get("score", 1.0))
+            score = np.float32(result["score"])
             better = resize_labels(mask.astype(np.uint8), (height, width)).astype(bool)
             better &= score > probs
             probs[better], labels[better] = score, result["category_id"]
         return _Frame(probs, labels)
+
+
+def _highest_in(path: Path) -> int:
+    try:
+        return int(read_indices(path).max())
+    except DataError:  # it has colours, or is no picture
+        return 0

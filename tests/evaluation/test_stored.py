@@ -93,6 +93,17 @@ def test_grey_values_are_probabilities(tmp_path):
     assert scores.tpavi.f == pytest.approx(1)  # but right at another threshold
 
 
+def test_a_frame_of_which_nothing_is_sure_is_no_mask(tmp_path):
+    frames = np.full(LABELS.shape, 0, np.uint8)
+    frames[0] = BINARY.clip.labels[0] * 255
+    frames[1, :2] = 1  # of 255
+    for t, values in enumerate(frames):
+        write(tmp_path / "one" / f"{t}.png", png(values))
+    assert (
+        score(tmp_path, BINARY).tpavi.j == 0.5
+    )  # the second frame has an object, and is left empty
+
+
 def test_coco_results_are_classes_by_index_or_name(tmp_path):
     def runs(mask):
         flat = np.concatenate([[0], mask.T.ravel(), [0]]).astype(int)
@@ -132,6 +143,15 @@ def test_coco_results_are_classes_by_index_or_name(tmp_path):
             "a.json",
             b'[{"image_id": "one/0", "category_id": 9, "segmentation": []}]',
             "no list of COCO results",
+        ),
+        *(
+            (
+                "a.json",
+                b'[{"image_id": "one/0", "category_id": 1, "segmentation": [], "score": %s}]'
+                % score,
+                "no list of COCO results",
+            )
+            for score in (b'"high"', b"null", b"NaN", b"7.5")
         ),
         (
             "a.json",
