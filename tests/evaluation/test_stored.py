@@ -99,9 +99,7 @@ def test_a_frame_of_which_nothing_is_sure_is_no_mask(tmp_path):
     frames[1, :2] = 1  # of 255
     for t, values in enumerate(frames):
         write(tmp_path / "one" / f"{t}.png", png(values))
-    assert (
-        score(tmp_path, BINARY).tpavi.j == 0.5
-    )  # the second frame has an object, and is left empty
+    assert score(tmp_path, BINARY).tpavi.j == 0.5  # the second has an object and is left empty
 
 
 def test_coco_results_are_classes_by_index_or_name(tmp_path):
