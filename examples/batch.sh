@@ -8,4 +8,4 @@ jobs=${JOBS:-2}  # videos at a time
 
 mkdir -p "$painted"
 avseg segment "$videos" -o "$painted" --json "$painted" --timeline "$painted/{name}.csv" \
-  --resume --jobs "$jobs" --json-summary "$painted/summary.json"
+  --resume --jobs "$jobs" --json-summary "$painted/avseg-summary.json"

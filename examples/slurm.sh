@@ -12,4 +12,4 @@ shard=${SLURM_ARRAY_TASK_ID:-1}/${SLURM_ARRAY_TASK_COUNT:-1}
 
 mkdir -p "$painted"
 avseg segment "$videos" -o "$painted" --json "$painted" \
-  --resume --shard "$shard" --json-summary "$painted/summary.json"
+  --resume --shard "$shard" --json-summary "$painted/avseg-summary.json"

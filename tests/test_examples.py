@@ -79,6 +79,6 @@ def test_batch_paints_a_folder_and_goes_on(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        (record,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+        (record,) = json.loads((tmp_path / "out" / "avseg-summary.json").read_text())
         assert record["status"] == status
         assert len(record["outputs"]) == 3
