@@ -74,7 +74,8 @@ class StoredData:
         """Yield the batches of an epoch; frames of different sizes are padded."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.clips))
         indices = _share(order, self.config.batch_size, self.processes)[skip:].tolist()
-        yield from _load(_Samples(self.clips, self.config.size), indices, self.config)
+        samples = _Samples(self.clips, self.config.size)
+        yield from _load(samples, indices, self.config, self.processes)
 
 
 class ComposedData:
@@ -118,7 +119,8 @@ class ComposedData:
             [(int(shape), number) for number in batch]
             for shape, batch in zip(shapes, numbers, strict=True)
         ]
-        yield from _load(_ShapedSamples(self.shapes, self.config.size), indices[skip:], self.config)
+        samples = _ShapedSamples(self.shapes, self.config.size)
+        yield from _load(samples, indices[skip:], self.config, self.processes)
 
 
 def _share(indices: NDArray[np.int64], size: int, processes: Processes) -> NDArray[np.int64]:
@@ -168,8 +170,17 @@ def _collate(samples: list[Sample | AvsegError]) -> Batch | AvsegError:
 def _begin_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # Slurm and Ctrl-C ask all processes to end. The main one needs its workers until its step is
-    # done, and tells them then; if they do not listen, by SIGTERM.
+    # Slurm asks all processes of a job to end. A worker that fails then would stop the main process
+    # before its step is done and its state saved.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
+
+
+def _begin_patient_worker(worker: int) -> None:
+    """Work on when all are asked to end: a team needs its clips until all are at the same step.
+
+    Then workers are told to stop; if they do not listen, by SIGTERM.
+    """
+    _begin_worker(worker)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked: list[float] = []
 
@@ -182,7 +193,10 @@ def _begin_worker(_worker: int) -> None:
 
 
 def _load(
-    samples: Dataset[Sample | AvsegError], indices: object, config: DataConfig
+    samples: Dataset[Sample | AvsegError],
+    indices: object,
+    config: DataConfig,
+    processes: Processes,
 ) -> Iterator[Batch]:
     workers = config.workers if config.workers >= 0 else _spare_cpus()
     loader = DataLoader(
@@ -190,7 +204,7 @@ def _load(
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=_begin_worker if processes.number == 1 else _begin_patient_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch
