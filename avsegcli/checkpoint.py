@@ -68,7 +68,9 @@ def save_checkpoint(
         told_as_cannot_write(path, WeightsError, (OSError, SafetensorError)),
         written_whole(path, WeightsError) as part,
     ):
+        mode = part.stat().st_mode
         save_file(state, part, metadata=header)
+        part.chmod(mode)  # safetensors leaves what nobody else may read
 
 
 def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:

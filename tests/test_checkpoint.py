@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_checkpoint_gives_back_weights_settings_classes_and_name(saved, config
     state = loaded.model.state_dict()
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_who_may_read_a_checkpoint_is_left_to_the_umask(config, model, tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        save_checkpoint(tmp_path / "x.safetensors", model, config, CLASSES, name="small")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_a_loaded_model_gives_the_same_answer(saved, model):
