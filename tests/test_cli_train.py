@@ -135,6 +135,16 @@ def test_resuming_with_other_settings_says_so_and_takes_them(train, tmp_path, ca
     assert used == {(factor, decay) for factor in (0.1, 0.5, 1.0) for decay in (0.0, 0.1)}
 
 
+def test_a_finished_run_says_that_nothing_is_left_to_do_and_stays_as_it_is(train, finished, capsys):
+    before = content(finished)
+    assert train("--resume", "--init", "none.safetensors", out=finished) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "note: --init has no effect on a run that goes on",
+        f"nothing left to do: {finished} is at the end of epoch 1; more with --set optim.epochs",
+    ]
+    assert content(finished) == before
+
+
 def test_settings_can_be_shown_without_training(train, tmp_path, capsys):
     assert train("--show-settings", "--set", "optim.lr=1e-5") == 0
     shown = tomllib.loads(capsys.readouterr().out)

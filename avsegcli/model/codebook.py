@@ -123,7 +123,7 @@ class Codebook(nn.Module):
     def perplexity(self) -> Tensor:
         """Compute exp(entropy) of the moving usage: 1 if one code is used, K if all equally.
 
-        Like `usage`, of what this training session chose.
+        Like `usage`, of what was lately chosen in training; checkpoints do not say.
         """
         share = self.chosen / self.chosen.sum().clamp(min=1e-10)
         return torch.exp(-(share * (share + 1e-10).log()).sum())

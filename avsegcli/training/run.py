@@ -68,6 +68,20 @@ def start_training(
         trainer.resume()
         for change in changed_settings(out, config):
             trainer.report(f"note: {change}")
+        starts = {
+            "--init": init,
+            "--backbone-weights": backbone_weights,
+            "--audio-weights": audio_weights,
+        }
+        for option in (option for option, given in starts.items() if given is not None):
+            trainer.report(f"note: {option} has no effect on a run that goes on")
+        if trainer.is_done:
+            trainer.report(
+                f"nothing left to do: {out} is at the end of epoch {trainer.progress.epoch}; "
+                "more with --set optim.epochs"
+            )
+            team.leave()
+            return
     else:
         _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
         if init is not None:

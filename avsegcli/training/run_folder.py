@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from avsegcli.config import Config
 from avsegcli.errors import AvsegError
@@ -40,11 +41,19 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
         raise AvsegError(f"cannot write to {there}", "choose another folder with --out")
 
 
+def saved_settings(run: Path) -> dict[str, Any]:
+    """Read the classes and settings that a run was begun with; none if they are not there."""
+    try:
+        saved = json.loads((run / CONFIG).read_text())
+    except (OSError, ValueError):
+        return {}
+    return saved if isinstance(saved, dict) else {}
+
+
 def changed_settings(run: Path, config: Config) -> list[str]:
     """Say which settings differ from those that a run was begun with, one sentence each."""
-    try:
-        before = json.loads((run / CONFIG).read_text())
-    except (OSError, ValueError):
+    before = saved_settings(run)
+    if not before:
         return []
     now = json.loads(json.dumps(config.to_dict()))  # lists for tuples
     return [

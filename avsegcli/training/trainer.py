@@ -27,7 +27,7 @@ from avsegcli.training.losses import qsd_losses
 from avsegcli.training.memory import recompute_activations
 from avsegcli.training.optimizer import build_optimizer, fixed_modules
 from avsegcli.training.panels import draw_panel
-from avsegcli.training.run_folder import CONFIG, STATE
+from avsegcli.training.run_folder import CONFIG, STATE, saved_settings
 from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
 from avsegcli.training.team import Team, mean_over_team
@@ -115,6 +115,11 @@ class Trainer:
         decay = self.config.optim.ema_decay
         self.average = WeightAverage(self.model, decay) if decay else None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs lie behind."""
+        return self.progress.epoch >= self.config.optim.epochs
+
     def fit(self) -> None:
         """Train to the last epoch, from wherever the run stands.
 
@@ -122,6 +127,8 @@ class Trainer:
             AvsegError: if a loss or gradient is not finite, or another process has ended; the last
                 state saved stays as it was.
         """
+        if self.is_done:
+            return
         main = self.team.is_main
         if main:
             text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
@@ -129,7 +136,7 @@ class Trainer:
         with RunLog(self.run if main else None, self.progress.step) as log:
             try:
                 with self._together() as self.asked:
-                    while self.progress.epoch < self.config.optim.epochs:
+                    while not self.is_done:
                         self._train_epoch(log)
                         self._validate(log)
                         self.team.wait()
@@ -346,8 +353,10 @@ class Trainer:
             return
         state = {
             "progress": vars(self.progress),
+            "classes": list(self.classes),
             "steps_per_epoch": self.steps_per_epoch,
             "model": self.model.state_dict(),
+            "chosen": None if self.model.codebook is None else self.model.codebook.chosen,
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
@@ -381,6 +390,12 @@ class Trainer:
             raise WeightsError(
                 f"{path} was written by another version of avseg", "--force begins anew"
             ) from error
+        before = state.get("classes") or saved_settings(self.run).get("classes")
+        if before and tuple(before) != self.classes:
+            raise AvsegError(
+                f"{path} belongs to a run with other classes: {_compare(before, self.classes)}",
+                "resume with the same data; --init takes what fits into a new run",
+            )
         if steps_per_epoch != self.steps_per_epoch:
             raise AvsegError(
                 f"{path} belongs to a run with epochs of another length",
@@ -397,6 +412,8 @@ class Trainer:
                 f"{path} belongs to a run with other settings",
                 "resume with the same preset, and with the same parts trained",
             ) from error
+        if self.model.codebook is not None and state.get("chosen") is not None:
+            self.model.codebook.chosen.copy_(state["chosen"])
         # The optimizer brings back those of the run as it was; the present ones count.
         for group, present in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(present)
@@ -405,6 +422,13 @@ class Trainer:
         else:
             self.restart_average()
         self.progress = progress
+
+
+def _compare(before: Sequence[str], now: Sequence[str]) -> str:
+    if len(before) != len(now):
+        return f"it had {len(before)}, now there are {len(now)}"
+    number = next(i for i, names in enumerate(zip(before, now, strict=True)) if len({*names}) > 1)
+    return f"number {number} was '{before[number]}', is now '{now[number]}'"
 
 
 class _StoppedTogetherError(Exception):

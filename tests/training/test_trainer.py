@@ -125,7 +125,7 @@ def learned(run):
     """What must be the same if two runs are: each step's losses, each epoch's scores, the end."""
 
     def log(name):  # but for what is measured since the run was last started
-        fresh = ("clips_per_s", "waiting", "codebook")
+        fresh = ("clips_per_s", "waiting")
         return [
             {key: value for key, value in row.items() if not key.startswith(fresh)}
             for row in rows(run / name)
@@ -401,7 +401,7 @@ def test_a_finished_run_has_nothing_left_to_do(unbroken, tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.resume()
     trainer.fit()
-    assert not (tmp_path / "log.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
 
 
 @pytest.mark.parametrize("what", ["frames", "log_mel"])
@@ -517,9 +517,39 @@ def test_what_cannot_be_resumed_is_refused(unbroken, tmp_path):
         make_trainer(tmp_path).resume()
 
 
-def test_training_and_validation_must_have_the_same_classes(tmp_path):
-    class Others(Clips):
-        classes = ("background", "right", "left")
+class Others(Clips):
+    classes = ("background", "left", "centre")
 
+
+@pytest.mark.parametrize("says", ["state.pt", "config.json"])
+def test_a_run_does_not_go_on_with_other_classes(unbroken, tmp_path, says):
+    state = torch.load(unbroken / "state.pt", weights_only=True)
+    if says != "state.pt":
+        del state["classes"]  # as in older states
+        (tmp_path / says).write_bytes((unbroken / says).read_bytes())
+    torch.save(state, tmp_path / "state.pt")
+    trainer = make_trainer(tmp_path)
+    trainer.classes = Others.classes
+    with pytest.raises(AvsegError) as caught:
+        trainer.resume()
+    assert caught.value.message == (
+        f"{tmp_path / 'state.pt'} belongs to a run with other classes: "
+        "number 2 was 'right', is now 'centre'"
+    )
+    trainer.classes = (*Clips.classes, "above")
+    with pytest.raises(AvsegError, match="it had 3, now there are 4"):
+        trainer.resume()
+
+
+def test_a_state_of_an_older_version_is_resumed(unbroken, tmp_path):
+    state = torch.load(unbroken / "state.pt", weights_only=True)
+    del state["classes"], state["chosen"]
+    torch.save(state, tmp_path / "state.pt")
+    trainer = make_trainer(tmp_path)
+    trainer.resume()
+    assert trainer.is_done
+
+
+def test_training_and_validation_must_have_the_same_classes(tmp_path):
     with pytest.raises(DataError, match="different classes"):
         make_trainer(tmp_path, val=Others(2))
