@@ -70,7 +70,7 @@ class DataConfig:
     """What a training step sees."""
 
     size: int = 224  # pixels, longest side of the frames of training
-    num_frames: int = 5  # T
+    num_frames: int = 5  # T, of composed clips; those of a data set on disk have their own
     batch_size: int = 4  # clips, of each process
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length

@@ -99,6 +99,12 @@ def test_a_subset_brings_its_own_recipe(train, tmp_path):
         assert [row["step"] for row in csv.DictReader(file)] == ["3"]
 
 
+def test_what_has_no_effect_on_a_subset_is_said_in_one_line(train, capsys):
+    assert train("--dataset", "s4", "--set", "data.scene=0.5", "--set", "data.task=multi") == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
+    assert notes == ["note: data.task, data.scene have no effect on clips that are on disk"]
+
+
 def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(
     train, tmp_path, capsys, monkeypatch
 ):

@@ -9,7 +9,8 @@ from avsegcli.errors import DataError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
-from avsegcli.training.data import open_training
+from avsegcli.training.data import StoredData, open_training
+from avsegcli.training.idle_settings import idle_settings
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
@@ -63,6 +64,9 @@ def start_training(
     check_run_folder(out, may_hold_run=resume or force)
     team = join_team(device)
     train, val = open_training(dataset, config.data, config.optim.seed, data_root, team.processes)
+    notes = list(train.notes)
+    if isinstance(train, StoredData):
+        notes += idle_settings(config, train.clips)
     trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
     if resume:
         trainer.resume()
@@ -89,7 +93,7 @@ def start_training(
         trainer.restart_average()
         if team.is_main:
             remove_run(out)
-    for note in train.notes:
+    for note in notes:
         trainer.report(f"note: {note}")
     if config.data.size != config.model.size:
         trainer.report(
