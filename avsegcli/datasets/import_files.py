@@ -110,9 +110,12 @@ def _copy(file: _File, target: Path, source: Path) -> None:
     try:
         with told_as_cannot_write(target, DataError):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(target, DataError) as part:
-                with file.open() as stream, part.open("wb") as copy:
-                    shutil.copyfileobj(stream, copy)
+            with (
+                written_whole(target, DataError) as part,
+                file.open() as stream,
+                part.open("wb") as copy,
+            ):
+                shutil.copyfileobj(stream, copy)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{source}: '{file.path}' is damaged", "Get it again.") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed otherwise
