@@ -57,7 +57,7 @@ def segment_without_model(video: Path, output: Path, radius: float) -> None:
     from avsegcli.segmenter import Segmenter
 
     class Disc:
-        classes, threshold, num_frames = ("background", "disc"), 0.5, 5
+        classes, threshold, num_frames, size = ("background", "disc"), 0.5, 5, 224
         model_name, device_name = "disc", "nothing"
 
         def predict(self, frames: list[np.ndarray], log_mel: np.ndarray) -> np.ndarray:
