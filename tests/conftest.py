@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.toy import CLASSES, write_toy_parts
 from avsegcli.model.qsd import build_qsd
 from avsegcli.training import data, run
+
+# Who runs the tests may ignore signals (nohup, a shell's background), and programs inherit that.
+for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture(scope="session")
