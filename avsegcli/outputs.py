@@ -38,7 +38,7 @@ from avsegcli.report_page import Report
 from avsegcli.results import FrameResult
 from avsegcli.timeline import Event
 from avsegcli.timeline_files import check_timeline, write_timeline
-from avsegcli.whole_file import place_of, printable
+from avsegcli.whole_file import place_of
 
 PLAYED_BY_BROWSERS = (".mp4", ".m4v", ".webm")
 FRAMES = "yuv420p"  # what frames are painted in
@@ -355,9 +355,7 @@ class Writers:
                 folder = Path(self._files.enter_context(TemporaryDirectory()))
                 self._shown = folder / "painted.mp4"
                 self._painted.append(self._video_writer(self._shown, wanted.report))
-            self._report = Report(
-                printable(video.path.name), self._model, self._classes, self._colours
-            )
+            self._report = Report(video.path.name, self._model, self._classes, self._colours)
 
     def _video_writer(self, part: Path, name: Path) -> VideoWriter:
         encoding = self._encoding if name == self._wanted.output else Encoding()

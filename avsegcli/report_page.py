@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,14 +16,14 @@ import numpy as np
 from avsegcli.media.masks import Region
 from avsegcli.media.palette import Colour
 from avsegcli.timeline import BRIDGED_S, Event
+from avsegcli.whole_file import printable
 
 THUMB_WIDTH = 320  # pixels
 MOST_KEY_FRAMES = 24
-MOST_KEPT = 240  # pictures in memory, of the longest stretches of sounding
+MOST_KEPT = 256  # pictures in memory, of the longest stretches of sounding; more than classes
 CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 VIDEO_MARK = "<video>"  # escaped text holds none
-SURROGATES = re.compile("[\ud800-\udfff]")  # the bytes of a file name that are not UTF-8
 
 
 class Report:
@@ -109,7 +108,7 @@ class Report:
             shape=f"{_shape(shown):.4f}",
             video=f"data:{kind};base64,{VIDEO_MARK}",
         )
-        before, after = SURROGATES.sub("\N{REPLACEMENT CHARACTER}", page).split(VIDEO_MARK)
+        before, after = printable(page).split(VIDEO_MARK)
         with path.open("wb") as output, shown.open("rb") as source:
             output.write(before.encode())
             _copy_as_base64(source, output)

@@ -26,6 +26,7 @@ class RunLog:
     def __init__(self, run: Path | None, step: int) -> None:
         self.run, self.step = run, step
         self.board: Any = None
+        self._columns: dict[str, list[str]] = {}  # of each CSV file that was written to
 
     def __enter__(self) -> "RunLog":
         if self.run is None:
@@ -64,13 +65,15 @@ class RunLog:
         if self.run is None:
             return
         path = self.run / name
-        columns, rows = _read(path)
-        missing = [key for key in values if key not in columns]
-        if missing:  # a new file, or a run that goes on with other losses
-            columns += missing
-            _rewrite(path, columns, rows)
+        if not values.keys() <= {*self._columns.get(name, ())}:
+            columns, rows = _read(path)
+            missing = [key for key in values if key not in columns]
+            if missing:  # a new file, or a run that goes on with other losses
+                columns += missing
+                _rewrite(path, columns, rows)
+            self._columns[name] = columns
         with path.open("a", newline="") as file:
-            csv.DictWriter(file, columns, restval="").writerow(values)
+            csv.DictWriter(file, self._columns[name], restval="").writerow(values)
         if self.board is not None:
             for key, value in values.items():
                 if key not in ("step", "epoch") and value is not None:

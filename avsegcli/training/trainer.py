@@ -31,7 +31,7 @@ from avsegcli.training.run_folder import CONFIG, STATE, saved_settings
 from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
 from avsegcli.training.team import Team, mean_over_team
-from avsegcli.whole_file import write_whole
+from avsegcli.whole_file import write_whole, written_whole
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state
@@ -360,13 +360,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        path, part = self.run / STATE, self.run / f".{STATE}.part"
+        path = self.run / STATE
         try:
-            with unbroken():
+            with unbroken(), written_whole(path) as part:
                 torch.save(state, part)
-                part.replace(path)
         except (OSError, RuntimeError) as error:  # as PyTorch calls a full disk
-            part.unlink(missing_ok=True)
             raise AvsegError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
 
     def resume(self) -> None:
