@@ -21,8 +21,8 @@ from avsegcli.media.export_json import JsonFile
 from avsegcli.media.export_masks import (
     CLASSES_FILE,
     MaskFolder,
-    folder_written_whole,
     holds_masks_only,
+    masks_written_whole,
 )
 from avsegcli.media.gif import GifWriter
 from avsegcli.media.palette import Colour, check_colours, class_colours
@@ -320,7 +320,7 @@ class Writers:
         )
         parts = {
             path: self._files.enter_context(
-                folder_written_whole(path) if path == wanted.masks else written_whole(path)
+                masks_written_whole(path) if path == wanted.masks else written_whole(path)
             )
             for path in wanted.paths()
         }

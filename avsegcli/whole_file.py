@@ -1,7 +1,8 @@
-"""Write a file so that it is whole when it appears under its name."""
+"""Write a file, or a folder, so that it is whole when it appears under its name."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,6 +88,55 @@ def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(
+    folder: Path, last: str, raised: type[AvsegError] = AvsegError
+) -> Iterator[Path]:
+    """Give a hidden folder beside `folder` to fill; it becomes `folder` if all goes well.
+
+    An older folder of that name is gone then. Whatever goes wrong, Ctrl-C included, one of the two
+    lies there whole, and nothing else is left behind. Errors of the block stay as they are.
+
+    Args:
+        folder: the folder to be; missing ones above it are made.
+        last: the file in it that shows that it is whole.
+        raised: what is raised.
+
+    Raises:
+        AvsegError: if it cannot be written there.
+    """
+    place = place_of(folder)
+    hidden = hidden_beside(place)
+    new, before = hidden / "new", hidden / "before"
+    try:
+        with told_as_cannot_write(folder, raised):
+            new.mkdir(parents=True)
+        yield new
+        with told_as_cannot_write(folder, raised):
+            if place.is_dir() and not any(place.iterdir()):
+                # Another disk may begin here, and the folder cannot be replaced then.
+                end = Path(last).parts[0]
+                for path in sorted(new.iterdir(), key=lambda path: path.name == end):
+                    shutil.move(path, place / path.name)
+            else:
+                _exchange(new, place, before)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _exchange(new: Path, place: Path, before: Path) -> None:
+    """Give one folder the name of another, which is called `before` then; or change nothing."""
+    try:
+        if place.is_dir():
+            place.rename(before)
+        new.rename(place)
+    except BaseException:
+        if before.exists() and not place.exists():
+            before.rename(place)
+        raise
 
 
 def hidden_beside(path: Path) -> Path:

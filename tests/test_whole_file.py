@@ -1,9 +1,15 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from avsegcli.errors import AvsegError, DataError
-from avsegcli.whole_file import told_as_cannot_write, write_whole, written_whole
+from avsegcli.whole_file import (
+    folder_written_whole,
+    told_as_cannot_write,
+    write_whole,
+    written_whole,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -84,3 +90,53 @@ def test_what_another_library_raises_is_told_too():
         told_as_cannot_write("a", DataError, (LookupError,)),
     ):
         raise LookupError("No space")
+
+
+def interrupted_once(monkeypatch, owner, name, call):
+    """Let one call of a function end in Ctrl-C."""
+    real, calls = getattr(owner, name), []
+
+    def function(*arguments, **options):
+        calls.append(name)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, function)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "left"),
+    [
+        (Path, "rename", 1, "old"),
+        (Path, "rename", 2, "old"),
+        (shutil, "rmtree", 1, "new"),
+    ],
+)
+def test_of_two_folders_one_is_whole_when_replacing_is_broken_off(
+    tmp_path, monkeypatch, owner, name, call, left
+):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "table").write_text("old")
+    interrupted_once(monkeypatch, owner, name, call)
+    with pytest.raises(KeyboardInterrupt), folder_written_whole(folder, "table") as hidden:
+        (hidden / "table").write_text("new")
+    assert (folder / "table").read_text() == left
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_exists_is_replaced_or_filled_but_a_file_never(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "old").touch()
+    (tmp_path / "file").write_text("kept")
+    for name in ("empty", "full", "missing/new"):
+        with folder_written_whole(tmp_path / name, "table") as hidden:
+            (hidden / "table").touch()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["table"]
+    file = tmp_path / "file"
+    with pytest.raises(DataError, match="cannot write"), folder_written_whole(file, "", DataError):
+        pass
+    assert file.read_text() == "kept"
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "full", "missing", "file"}

@@ -1,17 +1,16 @@
 """A folder that appears under its name when all of it is written, or not at all."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from avsegcli.errors import DataError
+from avsegcli.whole_file import folder_written_whole
 
 
 @contextmanager
 def new_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `out`, which takes its place when the block is left.
+    """Give a hidden folder beside `out`, which takes its place if all goes well.
 
     Args:
         out: the folder to be.
@@ -20,23 +19,11 @@ def new_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]
         force: replace such an older data set.
 
     Raises:
-        DataError: if something at `out` is in the way, or it cannot be made.
+        DataError: if something at `out` is in the way, or it cannot be written.
     """
-    out = out.resolve()
     _refuse_if_in_the_way(out, marker, force)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise DataError(f"cannot make the folder {out}: {error.strerror}") from error
-    try:
+    with folder_written_whole(out, marker, DataError) as partial:
         yield partial
-        partial.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _refuse_if_in_the_way(out: Path, marker: str, force: bool) -> None:

@@ -1,7 +1,6 @@
 """Masks as palette PNG files: each pixel's value is the index of its class."""
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,7 @@ from avsegcli.errors import MediaError
 from avsegcli.indexed_png import encode_indexed_png
 from avsegcli.media.masks import Masks
 from avsegcli.media.palette import Colour
-from avsegcli.media.writable import told_as_cannot_write
-from avsegcli.whole_file import hidden_beside, place_of
+from avsegcli.whole_file import folder_written_whole
 
 CLASSES_FILE = "classes.json"
 
@@ -40,32 +38,16 @@ class MaskFolder:
 
 
 @contextmanager
-def folder_written_whole(folder: Path) -> Iterator[Path]:
+def masks_written_whole(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder` to fill; it takes its place if all goes well.
 
     Raises:
-        MediaError: if it cannot be written there.
+        MediaError: if it cannot be written there, or other files than masks are.
     """
-    folder = place_of(folder)
-    temporary = hidden_beside(folder)
-    try:
-        with told_as_cannot_write(folder):
-            temporary.mkdir()
-        yield temporary
-        with told_as_cannot_write(folder):
-            if not folder.is_dir():
-                temporary.rename(folder)
-            elif holds_masks_only(folder):
-                before = folder.rename(temporary.with_name(f"{temporary.name}-before"))
-                temporary.rename(folder)
-                shutil.rmtree(before)
-            elif any(folder.iterdir()):
-                raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
-            else:  # it may be where another disk begins, and cannot be replaced then
-                for path in sorted(temporary.iterdir()):  # classes.json, which says whole, last
-                    shutil.move(path, folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with folder_written_whole(folder, CLASSES_FILE, MediaError) as hidden:
+        yield hidden
+        if folder.is_dir() and any(folder.iterdir()) and not holds_masks_only(folder):
+            raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
 
 
 def holds_masks_only(folder: Path) -> bool:
