@@ -59,6 +59,20 @@ def test_a_bad_file_does_not_stop_the_rest(videos, tmp_path, capsys, jobs):
     assert records[2]["outputs"] == [str(out / "sub" / "c.mp4"), str(out / "sub" / "c.json")]
 
 
+def test_names_are_printed_as_they_are(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    names = ["in[/old]/Bird song [dQw4w9WgXcQ].mp4", "in[/old]/a:car:b.mp4"]
+    (tmp_path / "in[/old]").mkdir(parents=True)
+    for name in names:
+        shutil.copy(clip, name)
+    assert main(["segment", "in[/old]", "-o", "out"]) == 0
+    told = capsys.readouterr().out
+    assert [name in told for name in names] == [True, True]
+    assert main(["segment", names[1], "-o", "[b]:car:.mp4"]) == 0
+    assert "[b]:car:.mp4" in capsys.readouterr().out
+
+
 def test_a_folder_of_outputs_is_made_if_its_name_says_so(clip, tmp_path):
     assert main(["segment", str(clip), "-o", f"{tmp_path / 'new'}/", "-q"]) == 0
     assert written(tmp_path) == ["new/clip.mp4"]

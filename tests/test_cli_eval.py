@@ -12,6 +12,8 @@ from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.fake import write_fake
 from avsegcli.datasets.toy import write_toy_parts
 
+NAMED_IN = (".csv", ".json")  # what classes are named in
+
 
 class PaintsRed:
     """A predictor for which what is red is the first class."""
@@ -55,6 +57,15 @@ def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
     assert numbers["summary"]["num_clips"] == 3
     assert numbers["listening"]["mute_clips"] == 3
     assert f"{numbers['tpavi']['j']:.4f}" in printed.out
+
+
+def test_names_of_classes_are_printed_as_they_are(clips, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(PaintsRed, "classes", ("background", "disc [/x] :car:"))
+    shutil.copytree(clips, tmp_path / "clips")
+    for path in (path for path in (tmp_path / "clips").rglob("*") if path.suffix in NAMED_IN):
+        path.write_text(path.read_text().replace("disc", "disc [/x] :car:"))
+    assert main(["eval", "--data", str(tmp_path / "clips")]) == 0
+    assert "disc [/x] :car:" in capsys.readouterr().out
 
 
 def test_the_engine_is_the_one_asked_for(clips, capsys):

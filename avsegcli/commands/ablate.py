@@ -63,8 +63,7 @@ def ablate(
 
     Example: avseg ablate --data parts -o ablation --seeds 2
     """
-    from rich.console import Console
-
+    from avsegcli.commands.console import open_console
     from avsegcli.config import load_config
     from avsegcli.training.ablation import ROWS, SETS, ablation_tables, run_ablation
 
@@ -83,6 +82,6 @@ def ablate(
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )
-    console = Console(highlight=False)
+    console = open_console()
     for table in ablation_tables(results):
         console.print(table)

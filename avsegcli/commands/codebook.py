@@ -30,8 +30,7 @@ def codebook(
 
     Example: avseg codebook -o figures
     """
-    from rich.console import Console
-
+    from avsegcli.commands.console import open_console
     from avsegcli.evaluation.codewords import codeword_csv, codeword_table, study_codewords
     from avsegcli.evaluation.plots import draw_codewords, save_figure
     from avsegcli.whole_file import write_whole
@@ -41,7 +40,7 @@ def codebook(
     predictor = load_model(weights, device)
     with clip_progress() as progress:
         codewords = study_codewords(predictor, clips, progress=progress)
-    Console(highlight=False).print(codeword_table(codewords))
+    open_console().print(codeword_table(codewords))
     if output is not None:
         save_figure(draw_codewords(codewords), output, "codebook")
         write_whole(output / "codebook.csv", codeword_csv(codewords))

@@ -44,13 +44,12 @@ def check(
 
     Example: avseg data check AVSBench
     """
-    from rich.console import Console
-
+    from avsegcli.commands.console import open_console
     from avsegcli.datasets.check import check_avsbench
 
     with clip_progress() as update:
         checks = check_avsbench(root, dataset.value if dataset else None, on_progress=update)
-    Console(highlight=False).print(_check_table(checks))
+    open_console().print(_check_table(checks))
     for split in checks:
         for problem in split.problems[:MOST_PROBLEMS]:
             typer.echo(f"{split.subset} {split.split}: {problem}")

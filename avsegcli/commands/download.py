@@ -39,12 +39,11 @@ def download(
 
     Example: avseg download resnet50 vggish
     """
-    from rich.console import Console
-
     from avsegcli import weights
+    from avsegcli.commands.console import open_console
 
     if list_known or not names:
-        Console(highlight=False).print(_table())
+        open_console().print(_table())
         return
     if source is not None and len(names) > 1 and source.is_file():
         raise ConfigError("--from FILE goes with one name", "name a folder, or one at a time")
@@ -59,12 +58,12 @@ def download(
 
 
 def _with_bar(name: str, *, offline: bool, force: bool) -> Path:
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
     from avsegcli import weights
+    from avsegcli.commands.console import open_console
 
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)

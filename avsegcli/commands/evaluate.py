@@ -111,8 +111,7 @@ def evaluate(
 
     Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
     """
-    from rich.console import Console
-
+    from avsegcli.commands.console import open_console
     from avsegcli.engines import open_predictor
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import Gallery
@@ -165,7 +164,7 @@ def evaluate(
         typer.echo(f"{import_preds} names no object in {of}", err=True)
     origin = {"model": name, "data": dataset or "packaged test set", "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
-    results = Console(highlight=False)
+    results = open_console()
     for table in score_tables(scores):
         results.print(table)
     files.write(scores, gallery, origin)

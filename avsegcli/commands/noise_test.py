@@ -95,8 +95,7 @@ def noise_test(
 
     Example: avseg noise-test --snr 0 5 10
     """
-    from rich.console import Console
-
+    from avsegcli.commands.console import open_console
     from avsegcli.datasets.noises import open_noise
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.plots import draw_noise_curves, save_figure
@@ -112,7 +111,7 @@ def noise_test(
         conditions = noise_sweep(
             models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
-    Console(highlight=False).print(sweep_table(conditions, metrics))
+    open_console().print(sweep_table(conditions, metrics))
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
         origin = {"data": dataset, "split": split, "noise": noise, "seeds": seeds}

@@ -136,10 +136,11 @@ def clip_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]
     Yields:
         What to call with the number of clips done and of all.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from avsegcli.commands.console import open_console
+
+    console = open_console(stderr=True)
     columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:

@@ -266,10 +266,9 @@ def _run(
     quiet: bool,
     several: bool,
 ) -> None:
-    from rich.console import Console
-
     from avsegcli import batch
     from avsegcli.commands import segment_progress as show
+    from avsegcli.commands.console import open_console
     from avsegcli.segmenter import Segmenter
 
     segmenter = Segmenter(weights=weights, device=device, engine=engine.value)
@@ -318,9 +317,9 @@ def _run(
     if not quiet:
         done = [job for job in planned if job.summary is not None]
         if several:
-            Console().print(show.batch_table(planned))
+            open_console().print(show.batch_table(planned))
         elif done and done[0].summary is not None:
-            Console().print(show.event_table(done[0].summary))
+            open_console().print(show.event_table(done[0].summary))
     if any(job.status == "failed" for job in planned):
         raise typer.Exit(1)
 

@@ -4,9 +4,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from avsegcli.commands.console import open_console
 
 if TYPE_CHECKING:
     from avsegcli.batch import Job
@@ -17,7 +18,7 @@ class SpeedBars:
     """A bar with the speed for each video that is worked on, if standard error is a terminal."""
 
     def __init__(self, *, shown: bool) -> None:
-        console = Console(stderr=True)
+        console = open_console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

@@ -45,9 +45,9 @@ def tsne(
 
     Example: avseg tsne -o figures
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from avsegcli.commands.console import open_console
     from avsegcli.evaluation.mixtures import study_mixtures
     from avsegcli.evaluation.plots import draw_mixtures, save_figure
     from avsegcli.whole_file import write_whole
@@ -72,7 +72,7 @@ def tsne(
     for name, nearness in {"without": study.without, "with": study.within}.items():
         table.add_row(name, f"{nearness.hits:.3f}", f"{nearness.ratio:.3f}")
     table.add_row("chance", f"{study.within.chance:.3f}", "1.000")
-    Console(highlight=False).print(table)
+    open_console().print(table)
     if output is not None:
         save_figure(draw_mixtures(study, seed), output, "tsne")
         numbers = {
