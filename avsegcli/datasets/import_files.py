@@ -1,6 +1,6 @@
 """Put a download of AVSBench in place: from a zip file or a folder, file by file, resumable."""
 
-import shutil
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,6 +11,8 @@ from typing import IO, NamedTuple
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS
 from avsegcli.errors import DataError
 from avsegcli.whole_file import told_as_cannot_write, written_whole
+
+PIECE = 1 << 20  # bytes that are copied at once
 
 
 class _File(NamedTuple):
@@ -51,10 +53,7 @@ def import_avsbench(
         todo = _plan(source, files)
         copied = 0
         for done, (place, file) in enumerate(todo, start=1):
-            target = root / place
-            if not (target.is_file() and target.stat().st_size == file.size):
-                _copy(file, target, source)
-                copied += 1
+            copied += _copy(file, root / place, source)
             if on_progress is not None:
                 on_progress(done, len(todo))
     return Imported(copied, len(todo) - copied)
@@ -91,10 +90,11 @@ def _open_source(source: Path) -> Iterator[list[_File]]:
         yield [_file_on_disk(path, source) for path in paths]
         return
     try:
-        with zipfile.ZipFile(source) as archive:
-            yield [_file_in_zip(archive, info) for info in archive.infolist() if not info.is_dir()]
+        archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{source} is neither a folder nor a readable zip file") from error
+    with archive:
+        yield [_file_in_zip(archive, info) for info in archive.infolist() if not info.is_dir()]
 
 
 def _file_on_disk(path: Path, source: Path) -> _File:
@@ -106,18 +106,25 @@ def _file_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _File:
     return _File(PurePosixPath(info.filename), info.file_size, lambda: archive.open(info))
 
 
-def _copy(file: _File, target: Path, source: Path) -> None:
+def _copy(file: _File, target: Path, source: Path) -> bool:
+    """Copy a file, but not if one of its size is there; tells whether it was copied."""
+    with told_as_cannot_write(target, DataError):
+        if target.is_file() and target.stat().st_size == file.size:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(target, DataError) as part, part.open("wb") as copy:
+            copy.writelines(_pieces(file, source))
+    return True
+
+
+def _pieces(file: _File, source: Path) -> Iterator[bytes]:
     try:
-        with told_as_cannot_write(target, DataError):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with (
-                written_whole(target, DataError) as part,
-                file.open() as stream,
-                part.open("wb") as copy,
-            ):
-                shutil.copyfileobj(stream, copy)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{source}: '{file.path}' is damaged", "Get it again.") from error
+        with file.open() as stream:
+            while piece := stream.read(PIECE):
+                yield piece
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        message = f"{source}: '{file.path}' is damaged or cannot be read"
+        raise DataError(message, "Get it again.") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed otherwise
         message = f"{source}: '{file.path}' cannot be unpacked"
         raise DataError(message, "Unpack it with another program first.") from error

@@ -91,6 +91,27 @@ def test_a_damaged_or_wicked_zip_is_refused(tmp_path):
         import_avsbench(path, tmp_path / "root")
 
 
+@pytest.mark.parametrize("packed", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told_however_the_zip_is_packed(tmp_path, packed):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        archive.writestr("AVSS/v1m/0.jpg", bytes(range(256)))
+        archive.writestr("AVSS/metadata.csv", b"")
+    data = bytearray(path.read_bytes())
+    data[len("AVSS/v1m/0.jpg") + 34 : 70] = bytes(22)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"0\.jpg' is damaged or cannot be read"):
+        import_avsbench(path, tmp_path / "root")
+
+
+def test_a_name_that_the_disk_does_not_take_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("AVSS/metadata.csv", b"")
+        archive.writestr(f"AVSS/{300 * 'n'}.jpg", b"")
+    with pytest.raises(DataError, match=r"cannot write .*nnn\.jpg: file name too long"):
+        import_avsbench(tmp_path / "a.zip", tmp_path / "root")
+
+
 def test_the_root_must_be_said(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("AVSEG_DATA", raising=False)
     assert main(["data", "import", str(tmp_path)]) == 2
