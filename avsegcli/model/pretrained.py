@@ -5,6 +5,7 @@ Files are read as plain tensors; code in them is not run. Nothing is downloaded:
 
 import pickle
 import re
+import struct
 from pathlib import Path
 
 import torch
@@ -34,8 +35,8 @@ _RENAMED = (
 _NOT_OURS = re.compile(r"^(classifier|layernorm|pooler)\.|relative_position_index$")
 _NOT_THEIRS = re.compile(r"^hidden_states_norms\.|num_batches_tracked$")
 _NEVER = re.compile("(?!)")
-# What reading a damaged file raises; unpickling noise can fail in any of the last four ways.
-_UNREADABLE = (
+# What reading a damaged file raises; unpickling noise can fail in any of the last eight ways.
+UNREADABLE = (
     SafetensorError,
     OSError,
     RuntimeError,
@@ -44,6 +45,9 @@ _UNREADABLE = (
     LookupError,
     ValueError,
     AttributeError,
+    TypeError,
+    AssertionError,
+    struct.error,
 )
 
 
@@ -94,7 +98,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run what is in the file
             reason = "it is damaged, or holds more than tensors"

@@ -60,4 +60,6 @@ class WeightAverage:
         updates, state = saved["updates"], saved["state"]
         assert isinstance(updates, int)
         assert isinstance(state, dict)
-        self.updates, self.state = updates, state
+        self.updates = updates
+        for key, value in state.items():
+            self.state[key].copy_(value)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
+from avsegcli.model.pretrained import UNREADABLE
 from avsegcli.model.qsd import QSD, build_qsd
 from avsegcli.predictor import Predictor
 from avsegcli.training.data import TrainingData
@@ -379,8 +379,8 @@ class Trainer:
                 f"no state to resume in {self.run}", "leave --resume out to begin anew"
             )
         try:
-            state = torch.load(path, map_location=self.team.device, weights_only=True)
-        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except UNREADABLE as error:
             raise WeightsError(f"{path} is damaged", "--force begins anew") from error
         try:
             progress, steps_per_epoch = Progress(**state["progress"]), state["steps_per_epoch"]

@@ -177,6 +177,13 @@ def test_a_file_that_cannot_be_read_is_refused(name, tmp_path):
     assert "weights_only" not in caught.value.message
 
 
+@pytest.mark.parametrize("noise", [b"K", b"h.", b"X\1\0\0\0\xff.", b"M", b"}]]s."])
+def test_weights_of_any_noise_are_refused(noise, tmp_path):
+    (tmp_path / "noise.pth").write_bytes(noise)
+    with pytest.raises(WeightsError, match=r"cannot read the weights .*noise\.pth"):
+        load_audio_weights(SmallAudioEncoder(), tmp_path / "noise.pth")
+
+
 def test_vggish_loads_the_file_of_torchvggish_without_its_pca(tmp_path):
     with torch.device("meta"):
         encoder = VGGish()

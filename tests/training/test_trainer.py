@@ -517,6 +517,13 @@ def test_what_cannot_be_resumed_is_refused(unbroken, tmp_path):
         make_trainer(tmp_path).resume()
 
 
+@pytest.mark.parametrize("noise", [b"K", b"h.", b"X\1\0\0\0\xff.", b"M", b"}]]s."])
+def test_a_state_of_any_noise_is_damaged(tmp_path, noise):
+    (tmp_path / "state.pt").write_bytes(noise)
+    with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
+        make_trainer(tmp_path).resume()
+
+
 class Others(Clips):
     classes = ("background", "left", "centre")
 
