@@ -26,7 +26,7 @@ from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.parts import SPLITS, Parts
-from avsegcli.errors import ConfigError
+from avsegcli.errors import ConfigError, DataError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
 from avsegcli.evaluation.noise_sweep import spread
@@ -38,6 +38,7 @@ from avsegcli.predictor import Predictor, choose_device
 from avsegcli.training.run import start_training
 from avsegcli.training.run_folder import BEST, STATE, changed_settings, has_results
 from avsegcli.training.trainer import Trainer
+from avsegcli.weights import find
 from avsegcli.whole_file import write_whole
 
 SEPARATED = 2  # the row that is not trained
@@ -139,7 +140,7 @@ def run_ablation(
         seeds: runs of each row, with the seeds 0, 1, ...
         clips: test clips of each kind; half as many val clips of it choose the threshold.
         name: what the checkpoints are called.
-        audio_weights: where the audio encoder begins.
+        audio_weights: where the audio encoder begins, a file or a name of `weights.KNOWN`.
         init: a checkpoint of avseg with which the encoders of every row begin.
         device: auto, cpu, cuda or mps.
         report: is told what a person should see.
@@ -147,8 +148,9 @@ def run_ablation(
     Raises:
         ConfigError: if a row is unknown, row 2 is asked for without row 1, or `out` holds rows of
             other settings.
-        DataError: if the folder is no parts folder, or has no parts of a split.
-        WeightsError: if `init` is no checkpoint.
+        DataError: if the folder is no parts folder, or has no parts of a split, or `START` is
+            damaged.
+        WeightsError: if `init` is no checkpoint, or there are no such audio weights.
         AvsegError: what training raises.
     """
     unknown = sorted(set(rows) - set(ROWS))
@@ -163,6 +165,8 @@ def run_ablation(
         Parts(parts, split)
     if init is not None:
         load_checkpoint(init)
+    if audio_weights is not None:
+        audio_weights = find(audio_weights)
     start = {"data": parts, "init": init, "audio_weights": audio_weights}
     _check_start(out, {key: str(path and path.resolve()) for key, path in start.items()})
     results = []
@@ -207,14 +211,22 @@ def _check_start(out: Path, start: dict[str, str]) -> None:
     path = out / START
     if not path.exists():
         write_whole(path, json.dumps(start, indent=1) + "\n")
-    for key, before in json.loads(path.read_text()).items():
-        if before != start[key]:
-            raise ConfigError(f"{out}: {key} was {before}, is now {start[key]}", ANOTHER)
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged", "Name another folder with -o.") from error
+    for key, now in start.items():
+        if before.get(key, now) != now:
+            raise ConfigError(f"{out}: {key} was {before[key]}, is now {now}", ANOTHER)
 
 
 def _read_result(run: Path, kind: str) -> Result | None:
+    """Read what a run scored; None, as if it had not, if that is damaged or of another version."""
     path = run / RESULT.format(kind)
-    return Result(**json.loads(path.read_text())) if path.exists() else None
+    try:
+        return Result(**json.loads(path.read_text())) if path.exists() else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _score(
