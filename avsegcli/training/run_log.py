@@ -2,6 +2,7 @@
 
 import csv
 import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.whole_file import write_whole
+from avsegcli.errors import AvsegError
+from avsegcli.whole_file import told_as_cannot_write, write_whole
 
 STEPS, SCORES, PANELS, BOARD = "log.csv", "scores.csv", "panels", "tensorboard"
 
 
 class RunLog:
-    """Writes to a run folder, or nowhere.
+    """Writes to a run folder, or nowhere; what cannot be written is an `AvsegError`.
 
     Args:
         run: the run folder; None: nothing is kept, as in all processes but the main one.
@@ -37,12 +39,18 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return self
-        self.board = SummaryWriter(str(self.run / BOARD), purge_step=self.step + 1)
+        with self._told():
+            self.board = SummaryWriter(str(self.run / BOARD), purge_step=self.step + 1)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.board is not None:
-            self.board.close()
+            with self._told():
+                self.board.close()
+
+    def _told(self) -> AbstractContextManager[None]:
+        """Turn what TensorBoard raises where the disk is full into a line."""
+        return told_as_cannot_write(self.run and self.run / BOARD)
 
     def write_step(self, values: dict[str, Any]) -> None:
         """Keep what a training step was like; `values` holds "step"."""
@@ -59,7 +67,8 @@ class RunLog:
         _, coded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
         write_whole(self.run / PANELS / f"epoch_{epoch:03d}.png", coded.tobytes())
         if self.board is not None:
-            self.board.add_image("val/panel", picture, step, dataformats="HWC")
+            with self._told():
+                self.board.add_image("val/panel", picture, step, dataformats="HWC")
 
     def _write(self, name: str, values: dict[str, Any], group: str) -> None:
         if self.run is None:
@@ -72,12 +81,13 @@ class RunLog:
                 columns += missing
                 _rewrite(path, columns, rows)
             self._columns[name] = columns
-        with path.open("a", newline="") as file:
+        with told_as_cannot_write(path), path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns[name], restval="").writerow(values)
         if self.board is not None:
-            for key, value in values.items():
-                if key not in ("step", "epoch") and value is not None:
-                    self.board.add_scalar(f"{group}/{key}", value, values["step"])
+            with self._told():
+                for key, value in values.items():
+                    if key not in ("step", "epoch") and value is not None:
+                        self.board.add_scalar(f"{group}/{key}", value, values["step"])
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -98,6 +108,11 @@ def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None
 
 
 def _drop_later(path: Path, step: int) -> None:
-    columns, rows = _read(path)
+    try:
+        columns, rows = _read(path)
+        # The last row is cut off where the disk was full: what it lacks is None.
+        kept = [row for row in rows if None not in row.values() and int(row["step"]) <= step]
+    except (ValueError, KeyError, csv.Error) as error:
+        raise AvsegError(f"{path} is damaged", "mend it, or delete it: it begins anew") from error
     if columns:
-        _rewrite(path, columns, [row for row in rows if int(row["step"]) <= step])
+        _rewrite(path, columns, kept)
