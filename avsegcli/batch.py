@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
-from avsegcli.errors import AvsegError, ConfigError, MediaError
+from avsegcli.errors import AvsegError, ConfigError, MediaError, refusal
 from avsegcli.media.containers import CONTAINERS
-from avsegcli.media.inputs import Input
+from avsegcli.media.inputs import Input, is_folder
 from avsegcli.outputs import Outputs
 from avsegcli.results import Summary
 from avsegcli.segmenter import Segmenter
@@ -39,6 +39,14 @@ class Job:
     seconds: float = 0.0  # that it took
     problems: list[str] = field(default_factory=list)
     summary: Summary | None = None
+
+    def fail(self, error: AvsegError | OSError) -> None:
+        """Set what is told of an error, and that it is the end of this job."""
+        self.status = "failed"
+        if isinstance(error, AvsegError):
+            self.error, self.hint = error.message, error.hint
+        else:
+            self.error = refusal(error)
 
     def as_record(self) -> dict[str, Any]:
         """Return what stands about it in the summary of a run."""
@@ -90,9 +98,10 @@ def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
     path = Path(text)
     if key == "masks":
         return path / one.name if several else path
-    if not several and not path.is_dir() and not text.endswith(ENDS):
+    folder = is_folder(path) or text.endswith(ENDS)
+    if not several and not folder:
         return path
-    if several and path.suffix and not path.is_dir() and not text.endswith(ENDS):
+    if several and path.suffix and not folder:
         raise ConfigError(
             f"{text} is one file, but there may be several inputs",
             f"Name a folder, or put {NAME} in the name: {path.with_name(NAME + path.suffix)}",
@@ -160,23 +169,29 @@ def parse_shard(text: str | None, environment: Mapping[str, str]) -> tuple[int, 
 
 
 def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> None:
-    """Mark as skipped what is complete, or refuse it.
+    """Mark as skipped what is complete, or refuse it; what may not be looked at has failed.
 
     Raises:
         MediaError: if outputs exist and are neither to be skipped nor replaced.
     """
-    if resume:
-        for job in jobs:
-            if job.outputs.are_complete():
+    exist: list[Path] = []
+    for job in jobs:
+        try:
+            if resume and job.outputs.are_complete():
                 job.status = "skipped"
-    elif not overwrite:
-        paths = [path for job in jobs for path in job.outputs.paths()]
-        exist = [p for p in paths if p.is_file() or (p.is_dir() and any(p.iterdir()))]
-        if len(exist) > 1 or (exist and len(jobs) > 1):
-            raise MediaError(
-                f"{len(exist)} of the outputs exist already, the first is {exist[0]}",
-                "Give --resume to skip what is complete, or --overwrite to replace it.",
-            )
+            elif not (resume or overwrite):
+                exist += [path for path in job.outputs.paths() if _holds_something(path)]
+        except OSError as error:
+            job.fail(error)
+    if len(exist) > 1 or (exist and len(jobs) > 1):
+        raise MediaError(
+            f"{len(exist)} of the outputs exist already, the first is {exist[0]}",
+            "Give --resume to skip what is complete, or --overwrite to replace it.",
+        )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 def run(
@@ -266,9 +281,7 @@ def _work(
     except ConfigError:
         raise
     except (AvsegError, OSError) as error:
-        job.status = "failed"
-        job.error = str(error)
-        job.hint = error.hint if isinstance(error, AvsegError) else ""
+        job.fail(error)
     except Exception as error:  # a bug, or no memory: the other files may still be done
         if alone:
             raise

@@ -25,7 +25,7 @@ try:
         train,
         tsne,
     )
-    from avsegcli.errors import AvsegError
+    from avsegcli.errors import AvsegError, refusal
 except KeyboardInterrupt:  # `main`, which would tell of it, is not there yet
     sys.exit(130)
 
@@ -108,6 +108,11 @@ def _run(words: list[str]) -> int:
         if error.hint:
             typer.echo(f"       {error.hint}", err=True)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"avseg: {refusal(error)}", err=True)
+        return 1
     except typer.Exit as done:
         return done.exit_code
     except (typer.Abort, KeyboardInterrupt):

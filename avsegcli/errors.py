@@ -42,6 +42,18 @@ class WeightsError(AvsegError):
     """A checkpoint is missing, damaged or of another model."""
 
 
+def refusal(error: OSError) -> str:
+    """Say in one line what the system refused, and of which file.
+
+    Example:
+        >>> refusal(PermissionError(13, "Permission denied", "a.mp4"))
+        'a.mp4: permission denied'
+    """
+    if error.filename is None:
+        return str(error)
+    return f"{error.filename}: {str(error.strerror).lower()}"
+
+
 def how_to_install(extra: str) -> str:
     """Say how to get the packages of an optional feature, named as in pyproject.toml."""
     return f"in avseg's folder: pip install -c constraints.txt '.[{extra}]'"

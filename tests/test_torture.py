@@ -306,6 +306,59 @@ def test_without_permission_it_is_one_line(clip, tmp_path, capsys, what):
         assert list((folder / "out").iterdir()) == []
 
 
+LONG = "x" * 300  # of bytes; names of files have at most 255 on most systems
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"segment {LONG}.mp4 -o a.mp4",
+        f"segment CLIP -o {LONG}.mp4",
+        f"segment CLIP -o {LONG}/a.mp4",
+        f"segment CLIP --masks {LONG}",
+        f"segment CLIP -o a.mp4 --json-summary {LONG}",
+        f"segment CLIP -o a.mp4 --audio {LONG}",
+        f"segment CLIP -o a.mp4 --palette {LONG[:150]}{'ö' * 80}",
+        f"eval --data {LONG}",
+        f"eval --json {LONG}",
+        f"train --data {LONG}",
+        f"train --data . --out {LONG}",
+        f"compose {LONG} -o a",
+        f"compose . -o {LONG}",
+        f"codebook -o {LONG}",
+        f"noise-test --noise {LONG}",
+        f"export -o {LONG}.onnx",
+        f"export {LONG} -o a.onnx",
+        f"download vggish --from {LONG}",
+        f"data check {LONG}",
+        f"data import {LONG} --data-root .",
+        f"data fake {LONG} --dataset ms3",
+        f"ablate --data {LONG} -o a",
+    ],
+)
+def test_a_name_that_the_system_refuses_is_told_in_one_line(
+    clip, tmp_path, monkeypatch, capsys, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.replace("CLIP", str(clip)).split()) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("avseg: ") == 1
+    assert LONG[:150] in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_name_that_the_system_refuses_does_not_stop_the_rest(
+    clip, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["segment", str(clip), f"{LONG}.mp4", "-o", "out"]
+    for again in ([], ["--resume"]):
+        assert main([*words, *again]) == 1
+        assert "1 failed" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").rglob("*.mp4"))) == 1
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGKILL", -9)])
 def test_killed_half_way_nothing_stands_under_the_final_name(long_clip, tmp_path, name, code):
     kill = (

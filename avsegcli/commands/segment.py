@@ -280,8 +280,8 @@ def _run(
                 segmenter.check_files(
                     job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
                 )
-            except AvsegError as error:
-                job.status, job.error, job.hint = "failed", error.message, error.hint
+            except (AvsegError, OSError) as error:
+                job.fail(error)
                 if json_summary is not None:
                     batch.write_summary(json_summary, planned)
                 raise

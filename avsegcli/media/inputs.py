@@ -82,7 +82,7 @@ def check_apart(
         ConfigError: if one would be found in a folder.
     """
     suffixes = _suffixes(pictures)
-    roots = {place_of(Path(word)): Path(word) for word in words if Path(word).is_dir()}
+    roots = {place_of(Path(word)): Path(word) for word in words if is_folder(word)}
     left_out = {place_of(folder) for folder in outside} - roots.keys()
     for path in outputs if roots else ():
         if path.suffix.lower() not in suffixes:
@@ -102,10 +102,15 @@ def _suffixes(pictures: bool) -> frozenset[str]:
     return VIDEO_SUFFIXES | PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
 
 
+def is_folder(path: str | Path) -> bool:
+    """Tell whether a folder is known to be there; `Path.is_dir` may raise errors of the system."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def are_several(words: Sequence[str]) -> bool:
     """Tell whether words may stand for more than one file, whatever they find."""
     return len(words) != 1 or any(
-        word == "-" or Path(word).is_dir() or (has_magic(word) and not Path(word).exists())
+        word == "-" or is_folder(word) or (has_magic(word) and not Path(word).exists())
         for word in words
     )
 
@@ -114,8 +119,10 @@ def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Itera
     path = Path(word)
     if word == "-":
         for line in _lines_of_stdin():
+            if is_folder(line):
+                raise MediaError(f"{line} is a folder", "Name files on standard input.")
             yield _Found(Path(line), Path(line).parent)
-    elif path.is_dir():
+    elif is_folder(path):
         yield from _files_below(path, suffixes, outside)
     elif has_magic(word) and not path.exists():
         fixed = []
@@ -150,6 +157,6 @@ def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) ->
 
 
 def _lines_of_stdin() -> list[str]:
-    data = sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read() if sys.stdin else b""
     separator = b"\0" if b"\0" in data else b"\n"
     return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(separator) if line.strip()]

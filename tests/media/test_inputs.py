@@ -70,9 +70,19 @@ def test_an_empty_list_or_folder_is_refused(tree, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
     with pytest.raises(MediaError, match="no input"):
         find_inputs(["-"])
+    monkeypatch.setattr(sys, "stdin", None)  # closed by the shell: <&-
+    with pytest.raises(MediaError, match="no input"):
+        find_inputs(["-"])
     Path("empty").mkdir()
     with pytest.raises(MediaError, match="no video in empty"):
         find_inputs(["empty"])
+
+
+def test_a_folder_on_standard_input_is_refused(tree, monkeypatch):
+    for line in (".", "/", "v"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
+        with pytest.raises(MediaError, match=f"^{line} is a folder"):
+            find_inputs(["-"])
 
 
 def test_outputs_inside_the_folder_are_no_inputs(tree):

@@ -35,7 +35,9 @@ def test_windows_hold_every_frame_once_and_begin_with_an_analysed_one(clip):
     assert cuts[0].log_mel.shape == (5, 96, 64)
 
 
-@pytest.mark.parametrize(("fps", "analysed"), [(1, 3), (29.97, 90), (100, 90), (0.1, 1)])
+@pytest.mark.parametrize(
+    ("fps", "analysed"), [(1, 3), (29.97, 90), (100, 90), (1e308, 90), (0.1, 1)]
+)
 def test_as_many_frames_are_analysed_as_asked_or_as_there_are(clip, fps, analysed):
     assert sum(len(window.analysed) for window in cut(clip, fps=fps)) == analysed
 
