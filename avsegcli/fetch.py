@@ -2,11 +2,11 @@
 
 import hashlib
 import http.client
-import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from avsegcli import __version__
@@ -18,16 +18,21 @@ TIMEOUT_S = 20.0  # without a byte
 PAUSE_S = 1.0  # before the next attempt
 _CHUNK = 1 << 18
 
-# What a bad connection raises; a full disk, say, is told at once.
-_BROKEN = (
-    urllib.error.URLError,
-    http.client.HTTPException,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-)
-
 Progress = Callable[[int, int | None], None]
+
+
+class _BrokenError(Exception):
+    """The connection is bad; a full disk, say, is an OSError and told at once."""
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(str(getattr(error, "reason", error)) or type(error).__name__) from error
 
 
 def fetch(
@@ -101,8 +106,8 @@ def _fill(
             elif error.code < 500 and error.code not in (408, 429):
                 raise WeightsError(f"{url}: {error.code} {error.reason}") from error
             reason = f"{error.code} {error.reason}"
-        except _BROKEN as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except _BrokenError as error:
+            reason = str(error)
         now = _length(part)
         failures = 0 if now > furthest else failures + 1
         furthest = max(furthest, now)
@@ -135,14 +140,16 @@ def _append(url: str, part: Path, size: int | None, progress: Progress | None) -
     if done:
         headers["Range"] = f"bytes={done}-"
     request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+    with _network():
+        opened = urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    with opened as answer:
         if done and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             done = 0  # the server begins anew, and so do we
         length = answer.headers.get("Content-Length")
         if size is None and length is not None:
             size = done + int(length)
         with part.open("ab" if done else "wb") as file:
-            while chunk := answer.read1(_CHUNK):  # what is there: a stall loses nothing
+            while chunk := _receive(answer):
                 file.write(chunk)
                 done += len(chunk)
                 if progress is not None:
@@ -150,3 +157,8 @@ def _append(url: str, part: Path, size: int | None, progress: Progress | None) -
                 if size is not None and done > size:
                     break
     return size
+
+
+def _receive(answer: http.client.HTTPResponse) -> bytes:
+    with _network():
+        return answer.read1(_CHUNK)  # what is there: a stall loses nothing

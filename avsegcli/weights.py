@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from avsegcli.errors import ConfigError, WeightsError, how_to_install
 from avsegcli.fetch import Progress, fetch, file_sha256
@@ -287,7 +288,18 @@ def _refuse_cut_off(path: Path) -> None:
 # --- the Hugging Face Hub -----------------------------------------------------------------------
 
 
+def _endpoint() -> str:
+    """Read the Hub's address now, not when huggingface-hub, which trips over a wrong one, is."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    try:
+        _ = urlsplit(endpoint).port
+    except ValueError as error:
+        raise WeightsError(f"HF_ENDPOINT={endpoint} is no address: {error}") from error
+    return endpoint
+
+
 def _in_hub_cache(known: Known) -> Path | None:
+    _endpoint()
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
@@ -302,6 +314,7 @@ def _in_hub_cache(known: Known) -> Path | None:
 def _download_from_hub(
     known: Known, progress: Progress | None, on_wait: Callable[[], None] | None
 ) -> Path:
+    endpoint = _endpoint()
     try:
         from huggingface_hub import errors as hub_errors
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -310,8 +323,6 @@ def _download_from_hub(
             f"'{known.name}' comes from the Hugging Face Hub, which needs huggingface-hub",
             how_to_install("backbones"),
         ) from error
-    # Read now, not when huggingface-hub was imported.
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     for file in known.files:
         url = hf_hub_url(known.source, file, revision=known.revision, endpoint=endpoint)
         try:

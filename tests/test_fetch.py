@@ -1,5 +1,7 @@
+import errno
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from threading import Event
 
 import numpy as np
@@ -39,6 +41,24 @@ def test_a_server_that_always_breaks_off_and_begins_anew_is_left(hub, tmp_path):
     hub.mishaps = [3_000, 2_000] * 10
     with pytest.raises(WeightsError, match="cannot download"):
         fetch(f"{hub.url}/file", tmp_path / "file", sha256=SHA256)
+
+
+def test_a_network_that_is_lost_half_way_is_tried_again_and_told_as_such(
+    hub, tmp_path, monkeypatch
+):
+    read, lost = HTTPResponse.read1, []
+
+    def lose(answer, size):
+        if answer.length < len(CONTENT):
+            lost.append(answer.length)
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return read(answer, size)
+
+    monkeypatch.setattr(HTTPResponse, "read1", lose)
+    with pytest.raises(WeightsError, match=r"cannot download .*: .*No route to host") as caught:
+        fetch(f"{hub.url}/file", tmp_path / "file", sha256=SHA256)
+    assert caught.value.hint.startswith(f"{len(CONTENT) - lost[0]} bytes are kept")
+    assert len(lost) == 1 + fetching.ATTEMPTS  # the first brought something
 
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])

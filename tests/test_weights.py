@@ -175,6 +175,14 @@ def test_an_unreachable_hub_is_one_line_that_says_how_to_do_without(monkeypatch,
     assert "--from FILE" in hint
 
 
+@pytest.mark.parametrize("endpoint", ["http://[::1", "http://x:99999", "http://a:b:c"])
+def test_an_address_of_the_hub_that_is_none_is_one_line(monkeypatch, capsys, endpoint):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert main(["download", "resnet50"]) == 1
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"avseg: HF_ENDPOINT={endpoint} is no address: ")
+
+
 @pytest.mark.parametrize("by", ["option", "variable"])
 def test_offline_asks_no_server(hub, monkeypatch, capsys, by):
     if by == "variable":
