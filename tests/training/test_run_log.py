@@ -66,8 +66,9 @@ class FullBoard:
 
 
 def test_a_full_disk_of_tensorboard_is_told_in_one_line_too(tmp_path):
-    message = r"cannot write .*tensorboard: no space left on device"
-    with pytest.raises(AvsegError, match=message), RunLog(tmp_path, 0) as log:
-        log.board = FullBoard()
-        with pytest.raises(AvsegError, match=message):
-            log.write_step({"step": 1, "loss": 3.0})
+    log, message = RunLog(tmp_path, 0), r"cannot write .*tensorboard: no space left on device"
+    log.board = FullBoard()
+    with pytest.raises(AvsegError, match=message):
+        log.write_step({"step": 1, "loss": 3.0})
+    with pytest.raises(AvsegError, match=message):
+        log.__exit__()
