@@ -36,7 +36,7 @@ class NoiseSource(Protocol):
     name: str
 
     def draw(self, rng: Generator, num_samples: int) -> NDArray[np.float32]:
-        """Draw ``(num_samples,)`` of it, mono at 16 kHz, never silent throughout."""
+        """Draw ``(num_samples,)`` of it, mono at 16 kHz; of 20 ms or more, never silent."""
         ...
 
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from avsegcli.audio.noise import mix_noise
+from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.audio.noise import BLOCK, mix_noise
 from avsegcli.datasets.clip import Clip, ClipDataset
 from avsegcli.datasets.noises import NoiseSource
 from avsegcli.evaluation.evaluator import Scores, evaluate
@@ -45,7 +46,7 @@ LISTENING = ("listening.mute", "listening.swap", "listening.solo")
 
 
 class NoisyClips:
-    """The clips of a data set with noise in their sound.
+    """The clips of a data set with noise in their sound; where that is none, noise alone.
 
     Args:
         clips: the data set.
@@ -67,6 +68,9 @@ class NoisyClips:
 
     def __getitem__(self, index: int) -> Clip:
         clip = self._clips[index]
+        if len(clip.waveform) < BLOCK:  # it has no level, nor has noise of its length
+            silence = np.zeros(len(clip.frames) * SAMPLE_RATE, np.float32)
+            clip = clip._replace(waveform=silence)
         rng = np.random.default_rng([self._seed, zlib.crc32(clip.name.encode())])
         noise = np.zeros_like(clip.waveform)
         if self._snr_db < math.inf:

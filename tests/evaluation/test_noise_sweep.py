@@ -94,6 +94,16 @@ def test_a_mix_depends_on_seed_clip_and_ratio_alone():
     np.testing.assert_array_equal(heard(0, math.inf, 3), CLIPS[0].waveform)
 
 
+@pytest.mark.parametrize("noise", ["pink", "music"])
+@pytest.mark.parametrize("num_samples", [0, 1, 319])
+def test_a_clip_without_sound_hears_the_noise_alone(noise, num_samples):
+    short = CLIPS[0]._replace(waveform=np.full(num_samples, 0.1, np.float32))
+    silent = CLIPS[0]._replace(waveform=np.zeros(32_000, np.float32))
+    heard = [NoisyClips(Clips([one]), open_noise(noise), 0.0, 0)[0] for one in (short, silent)]
+    assert heard[0].waveform.any()
+    np.testing.assert_array_equal(heard[0].waveform, heard[1].waveform)
+
+
 def test_the_table_has_a_line_for_each_model_and_ratio(conditions):
     table = sweep_table(conditions, ["tpavi.j"])
     assert table.row_count == 6
