@@ -84,7 +84,7 @@ def _shrink(
 ) -> Exhibit:
     columns = np.unique(np.linspace(0, len(clip.frames) - 1, COLUMNS).round().astype(int))
     height, width = clip.frames.shape[1:3]
-    size = (min(WIDEST_CELL, round(CELL_HEIGHT * width / height)), CELL_HEIGHT)
+    size = (min(WIDEST_CELL, max(1, round(CELL_HEIGHT * width / height))), CELL_HEIGHT)
 
     def shrink(pictures: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
         small = [cv2.resize(pictures[t], size, interpolation=interpolation) for t in columns]

@@ -244,7 +244,8 @@ def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
     heard = [*study.singles, *study.mixtures]
     vectors = np.concatenate([h.said if tokens else h.without for h in heard])
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    places = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
+    state = seed % 2**32  # scikit-learn takes no larger one
+    places = TSNE(2, perplexity=perplexity, init="pca", random_state=state).fit_transform(vectors)
     if not tokens:
         places = places.repeat([len(h.classes) for h in heard], axis=0)
     return Map(

@@ -96,6 +96,8 @@ def _chosen(dataset: ClipDataset, names: Sequence[str] | None, number: int) -> l
         sounding = (clip.labels > 0) & (clip.labels < IGNORE)
         classes.append(len(np.unique(clip.labels[sounding])))
         places[clip.name] = index
+        if names is not None and set(names) <= places.keys():
+            break
     if names is None:
         most = sorted(range(len(classes)), key=lambda index: -classes[index])[:number]
         if not classes or classes[most[0]] == 0:

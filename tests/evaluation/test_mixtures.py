@@ -55,7 +55,7 @@ def test_sounds_of_one_class_are_mixed_in_pairs(untrained, single_clips):
     shown = embed(study, tokens=True)
     assert shown.places.shape == (len(study.singles) + 12, 2)
     assert np.bincount(shown.part).tolist() == [len(study.singles), 6, 6]
-    before = embed(study, tokens=False)
+    before = embed(study, tokens=False, seed=2**32)
     assert before.classes == shown.classes
     first, second = (before.places[before.part == part] for part in (1, 2))
     np.testing.assert_array_equal(first, second)

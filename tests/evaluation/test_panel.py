@@ -63,6 +63,16 @@ def test_clips_can_be_named_and_unknown_names_are_refused():
         draw_panel_rows({"m": PaintsAll("cat")}, CLIPS, clips=["three"])
 
 
+def test_no_more_is_read_than_the_named_clips():
+    class Counted(Clips):
+        def __getitem__(self, index):
+            assert index < 2
+            return super().__getitem__(index)
+
+    (row,) = draw_panel_rows({"m": PaintsAll("cat")}, Counted(CLIPS), clips=["one"])
+    assert row.name == "one"
+
+
 def test_without_anything_that_sounds_there_is_nothing_to_show():
     with pytest.raises(DataError, match="in no clip"):
         draw_panel_rows({"m": PaintsAll("cat")}, Clips(CLIPS[:1]))

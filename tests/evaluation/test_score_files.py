@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_evaluator import Clips, Sees, clip, squares
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.evaluation.gallery import Gallery, caption, draw_sheet, draw_strip
 from avsegcli.evaluation.score_files import ScoreFiles, score_csv
@@ -53,6 +53,15 @@ def test_a_gallery_of_few_clips_shows_none_twice():
         gallery.offer(clip(name, RIGHT), j, RIGHT, RIGHT)
     assert [e.name for e in gallery.worst()] == ["a", "c"]
     assert [e.name for e in gallery.best()] == ["b"]
+
+
+def test_a_clip_of_any_shape_is_shown():
+    gallery = Gallery()
+    labels = np.ones((1, 1200, 4), np.uint8)
+    tall = clip("tall", labels)
+    gallery.offer(tall, 0.5, labels, labels)
+    (exhibit,) = gallery.worst()
+    assert exhibit.frames.shape[2] == 1
 
 
 def test_a_strip_shows_frame_truth_and_prediction_in_colour():
@@ -117,6 +126,6 @@ def test_files_are_checked_before_the_work(tmp_path):
     with pytest.raises(ConfigError, match="is no picture"):
         ScoreFiles(sheet=tmp_path / "a.txt").check()
     (tmp_path / "a.csv").write_text("precious")
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(AvsegError, match="exists already"):
         ScoreFiles(csv=tmp_path / "a.csv").check()
     ScoreFiles(csv=tmp_path / "a.csv").check(force=True)
