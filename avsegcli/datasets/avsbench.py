@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.datasets.avsbench_files import LAYOUTS, Subset, read_table
+from avsegcli.datasets.avsbench_files import LAYOUTS, Row, Subset, read_table
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.datasets.files import read_indices, read_picture, read_waveform
+from avsegcli.datasets.files import (
+    BACKGROUND,
+    read_classes,
+    read_indices,
+    read_picture,
+    read_waveform,
+)
 from avsegcli.datasets.palette import colours_to_labels
 from avsegcli.errors import DataError
 
-BACKGROUND = "background"
 BINARY = (BACKGROUND, "object")
 
 
@@ -38,7 +43,8 @@ class AvsBench:
         notes: what a user should know about these data, one sentence each.
 
     Raises:
-        DataError: if the root, its table or a column is missing, or the split has no clip.
+        DataError: if the root, its table or a column is missing, or the split has no clip or two of
+            one name.
     """
 
     def __init__(self, root: Path, split: str = "test", *, subset: Subset = "avss") -> None:
@@ -50,9 +56,21 @@ class AvsBench:
         if not self._rows:
             splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
             raise DataError(f"{table} has no clip of split '{split}'", f"Splits it has: {splits}.")
+        self._refuse_one_name_twice(table, rows, split)
         self._coloured = subset == "avss"
-        self.classes = _read_classes(self.root / "label2idx.json") if self._coloured else BINARY
+        self.classes = read_classes(self.root / "label2idx.json", 1) if self._coloured else BINARY
         self.notes = self._note_missing_sounds()
+
+    def _refuse_one_name_twice(self, table: Path, rows: list[Row], split: str) -> None:
+        column = self._layout.columns[0]
+        lines: dict[str, int] = {}
+        for line, row in enumerate(rows, start=2):
+            if row["split"] == split and lines.setdefault(row[column], line) != line:
+                raise DataError(
+                    f"{table}, rows {lines[row[column]]} and {line}, "
+                    f"name two clips of split '{split}' '{row[column]}'",
+                    "Remove or rename one of them.",
+                )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -128,21 +146,6 @@ class AvsBench:
 
 
 # --- reading ------------------------------------------------------------------------------------
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    """Read label2idx.json: names by index, counted from 1, background first."""
-    try:
-        indices = json.loads(path.read_text())
-        classes = tuple(sorted(indices, key=indices.__getitem__))
-        counted = sorted(indices.values()) == list(range(1, len(classes) + 1))
-    except OSError as error:
-        raise DataError(f"{path} is missing or cannot be read") from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{path} is no JSON object of class names and indices") from error
-    if not counted or classes[0] != BACKGROUND:
-        raise DataError(f"{path} does not count its classes 1, 2, ... with '{BACKGROUND}' first")
-    return classes
 
 
 def _read_maps(folder: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8] | None:

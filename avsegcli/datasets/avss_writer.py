@@ -13,10 +13,12 @@ The last three are not part of AVSBench. What is not scored is background in lab
 """
 
 import csv
+import io
 import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,17 +26,15 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
-from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE
-from avsegcli.datasets.compose import Composer, Composition, clip_name
+from avsegcli.datasets.compose import Composer, clip_name
+from avsegcli.datasets.files import write_file, write_picture, write_waveform
 from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import Parts, splits_of
-from avsegcli.errors import DataError, MediaError
+from avsegcli.errors import AvsegError, DataError
 
 TABLE = "metadata.csv"
 JPEG_QUALITY = 95
@@ -90,8 +90,8 @@ def write_avss(
         The number of clips.
 
     Raises:
-        DataError: if the parts do not suffice, or `out` is in the way.
-        MediaError: if a file cannot be written.
+        DataError: if the parts do not suffice, `out` is in the way, or a file cannot be written.
+        AvsegError: if a process is killed.
     """
     with new_folder(out, TABLE, force=force) as folder:
         if "all" in splits:
@@ -108,9 +108,9 @@ def write_avss(
                     on_progress(done, len(todo))
         finally:
             _composer.cache_clear()
-        _write_table(folder / TABLE, seed, todo, label)
+        write_file(folder / TABLE, _table(seed, todo, label).encode())
         indices = {name: index for index, name in enumerate(composers[0].classes, start=1)}
-        (folder / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
+        write_file(folder / "label2idx.json", (json.dumps(indices, indent=1) + "\n").encode())
     return len(todo)
 
 
@@ -123,6 +123,9 @@ def _write_clips(order: _Order, todo: Sequence[_Key], jobs: int) -> Iterator[Non
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker) as pool:
         try:
             yield from pool.map(write, todo, chunksize=4)
+        except BrokenProcessPool as error:
+            message = "a process that composed clips was killed; memory may have run out"
+            raise AvsegError(message, "Give fewer --jobs.") from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -145,39 +148,25 @@ def _composer(order: _Order, split: str) -> Composer:
 def _write_clip(order: _Order, key: _Key) -> None:
     split, index = key
     composition = _composer(order, split).compose(order.seed, index)
-    folder = order.folder / composition.clip.name
-    try:
-        _write_composition(folder, composition)
-    except OSError as error:
-        raise MediaError(f"{folder}: cannot be written: {error.strerror}") from error
-
-
-def _write_composition(folder: Path, composition: Composition) -> None:
-    clip = composition.clip
-    folder.mkdir(parents=True)
+    clip, folder = composition.clip, order.folder / composition.clip.name
     ignored = clip.labels == IGNORE
     coloured = labels_to_colours(np.where(ignored, 0, clip.labels).astype(np.uint8))
     for t, frame in enumerate(clip.frames):
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        _write_picture(folder / "frames" / f"{t}.jpg", frame[..., ::-1], quality)
-        _write_picture(folder / "labels_rgb" / f"{t}.png", coloured[t][..., ::-1])
+        write_picture(folder / "frames" / f"{t}.jpg", frame, quality)
+        write_picture(folder / "labels_rgb" / f"{t}.png", coloured[t])
         if clip.visible is not None:
-            _write_picture(folder / "visible" / f"{t}.png", clip.visible[t])
+            write_picture(folder / "visible" / f"{t}.png", clip.visible[t])
         if ignored.any():
-            _write_picture(folder / "ignore" / f"{t}.png", ignored[t].astype(np.uint8) * IGNORE)
-    soundfile.write(folder / "audio.wav", clip.waveform, SAMPLE_RATE, subtype="PCM_16")
+            write_picture(folder / "ignore" / f"{t}.png", ignored[t].astype(np.uint8) * IGNORE)
+    write_waveform(folder / "audio.wav", clip.waveform, "PCM_16")
     text = json.dumps(composition.record, indent=1) + "\n"
-    (folder / "composition.json").write_text(text, encoding="utf-8")
+    write_file(folder / "composition.json", text.encode())
 
 
-def _write_picture(path: Path, picture: NDArray[np.uint8], options: Sequence[int] = ()) -> None:
-    _, coded = cv2.imencode(path.suffix, np.ascontiguousarray(picture), list(options))
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(coded.tobytes())
-
-
-def _write_table(path: Path, seed: int, todo: Sequence[_Key], label: str) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["uid", "split", "label"])
-        table.writerows([clip_name(split, seed, index), split, label] for split, index in todo)
+def _table(seed: int, todo: Sequence[_Key], label: str) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["uid", "split", "label"])
+    table.writerows([clip_name(split, seed, index), split, label] for split, index in todo)
+    return text.getvalue()

@@ -5,6 +5,7 @@ trained and scored. Nothing that is learned of them is of any use.
 """
 
 import csv
+import io
 import json
 import pickle
 import tempfile
@@ -13,16 +14,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.avsbench_classes import CLASSES
 from avsegcli.datasets.avsbench_files import LAYOUTS, Row, Subset, avss_files
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.compose import Composer, clip_name
-from avsegcli.datasets.files import read_waveform
+from avsegcli.datasets.files import read_waveform, write_file, write_picture, write_waveform
 from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.palette import labels_to_colours
 from avsegcli.datasets.parts import SPLITS, Parts
@@ -66,7 +65,7 @@ def write_fake(
         The number of clips.
 
     Raises:
-        DataError: if something is in the way.
+        DataError: if something is in the way, or a file cannot be written.
     """
     layout = LAYOUTS[subset]
     rows: list[Row] = []
@@ -80,13 +79,14 @@ def write_fake(
             rows.append(row)
             if on_progress:
                 on_progress(len(rows), clips * len(splits))
-        with (folder / layout.table).open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, COLUMNS[subset], lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS[subset], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write_file(folder / layout.table, text.getvalue().encode())
         if subset == "avss":
             indices = {name: index for index, name in enumerate(CLASSES, start=1)}
-            (folder / "label2idx.json").write_text(json.dumps(indices, indent=1) + "\n")
+            write_file(folder / "label2idx.json", (json.dumps(indices, indent=1) + "\n").encode())
     return len(rows)
 
 
@@ -132,35 +132,26 @@ def _write_clip(subset: Subset, folder: Path, row: Row, clip: Clip) -> None:
     coloured = subset == "avss"
     files = avss_files(folder, row, len(clip.frames)) if coloured else layout.locate(folder, row)
     for path, frame in zip(files.frames, clip.frames, strict=True):
-        _write(path, _encode(path.suffix, frame[..., ::-1]))
+        write_picture(path, frame)
     for mask, labels in zip(files.masks, clip.labels, strict=True):
         if mask is not None:
-            _write(mask, _encode_mask(subset, labels))
+            _write_mask(subset, mask, labels)
     sound = layout.locate_sound(folder, row)
-    sound.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(sound, clip.waveform, SAMPLE_RATE, subtype="PCM_16")
+    write_waveform(sound, clip.waveform, "PCM_16")
     log_mel = layout.locate_log_mel(folder, row)
     if log_mel is not None:
         import torch
 
         examples = clip_log_mel(read_waveform(sound), len(clip.frames), "avsbench")
-        _write(log_mel, pickle.dumps(torch.from_numpy(examples)[:, None]))
+        write_file(log_mel, pickle.dumps(torch.from_numpy(examples)[:, None]))
 
 
-def _encode_mask(subset: Subset, labels: NDArray[np.uint8]) -> bytes:
-    if subset == "avss":
-        return _encode(".png", labels_to_colours(labels)[..., ::-1])
+def _write_mask(subset: Subset, path: Path, labels: NDArray[np.uint8]) -> None:
     binary = (labels > 0).astype(np.uint8)
-    if subset == "s4":
-        return _encode(".png", binary * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
-    return encode_indexed_png(binary, np.array([[0, 0, 0], [128, 0, 0]], np.uint8))
-
-
-def _encode(suffix: str, picture: NDArray[np.uint8], options: Sequence[int] = ()) -> bytes:
-    _, coded = cv2.imencode(suffix, np.ascontiguousarray(picture), list(options))
-    return coded.tobytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    if subset == "avss":
+        write_picture(path, labels_to_colours(labels))
+    elif subset == "s4":
+        write_picture(path, binary * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    else:
+        palette = np.array([[0, 0, 0], [128, 0, 0]], np.uint8)
+        write_file(path, encode_indexed_png(binary, palette))

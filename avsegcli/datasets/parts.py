@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.clip import IGNORE
+from avsegcli.datasets.files import decode_picture, read_indices, read_samples
 from avsegcli.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -137,7 +137,7 @@ class Parts:
             return
         own_index = self._scene_index_table()
         for photo in photos:
-            mask = own_index[_read_picture(photo.with_suffix(".png"), cv2.IMREAD_GRAYSCALE)]
+            mask = own_index[read_indices(photo.with_suffix(".png"))]
             self._decoded[photo.with_suffix(".png")] = mask
             present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE])
             yield photo, tuple(int(index) for index in present if index)
@@ -173,7 +173,7 @@ class Parts:
     def photo(self, path: Path) -> NDArray[np.uint8]:
         """Give a background or scene photo as RGB, ``(H, W, 3)``."""
         if path not in self._decoded:
-            bgr = _read_picture(path, cv2.IMREAD_COLOR)
+            bgr = decode_picture(path, cv2.IMREAD_COLOR)
             self._decoded[path] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         photo: NDArray[np.uint8] = self._decoded[path]
         return photo
@@ -225,27 +225,17 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _read_picture(path: Path, flags: int) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), flags)
-    if picture is None:
-        raise DataError(f"{path}: cannot be read as a picture", "replace or remove the file")
-    return np.asarray(picture, np.uint8)
-
-
 def _read_cutout(path: Path) -> NDArray[np.uint8]:
-    bgra = _read_picture(path, cv2.IMREAD_UNCHANGED)
+    bgra = decode_picture(path, cv2.IMREAD_UNCHANGED)
     if bgra.ndim != 3 or bgra.shape[2] != 4:
-        raise DataError(f"{path}: a cutout needs an alpha channel", "save it as 8-bit RGBA")
+        raise DataError(f"{path}: a cutout needs an alpha channel", "save it as RGBA")
+    if bgra.dtype == np.uint16:
+        bgra = (bgra >> 8).astype(np.uint8)
     return np.asarray(cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 
 def _read_recording(path: Path) -> NDArray[np.int16]:
-    try:
-        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a sound", "replace or remove the file"
-        ) from error
+    samples, rate = read_samples(path, "int16")
     mono: NDArray[np.int16] = samples.mean(axis=1).astype(np.int16)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)

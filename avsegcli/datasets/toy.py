@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
+from avsegcli.datasets.files import write_file, write_picture, write_waveform
 
 CLASSES = ("disc", "square", "star", "triangle")
 THINGS = ("cross", "ring")
@@ -32,34 +32,31 @@ def write_toy_parts(root: Path, seed: int = 0) -> None:
     Args:
         root: the folder, made if missing.
         seed: of everything random in it.
+
+    Raises:
+        DataError: if a file cannot be written.
     """
     rng = np.random.default_rng(seed)
     for split, count in FILES.items():
         for number in range(count):
             stem = f"{split}-toy-{number:02d}"
             for name in CLASSES:
-                _write_picture(root / "objects" / name / f"{stem}.webp", _cutout(rng, name))
+                write_picture(root / "objects" / name / f"{stem}.webp", _cutout(rng, name))
                 _write_sound(root / "sounds" / name / f"{stem}.ogg", _sound(rng, name))
             for name in THINGS:
                 path = root / "objects" / "_silent" / name / f"{stem}.webp"
-                _write_picture(path, _cutout(rng, name))
-            _write_picture(root / "backgrounds" / f"{stem}.jpg", _background(rng))
+                write_picture(path, _cutout(rng, name))
+            write_picture(root / "backgrounds" / f"{stem}.jpg", _background(rng))
             _write_sound(root / "noise" / "hum" / f"{stem}.ogg", _sound(rng, "hum"))
             photo, mask = _scene(rng, CLASSES[number % len(CLASSES)])
-            _write_picture(root / "scenes" / f"{stem}.jpg", photo)
-            _write_picture(root / "scenes" / f"{stem}.png", mask)
+            write_picture(root / "scenes" / f"{stem}.jpg", photo)
+            write_picture(root / "scenes" / f"{stem}.png", mask)
     indices = {"background": 0, **{name: i for i, name in enumerate(CLASSES, 1)}, "ignore": 255}
-    (root / "scenes" / "classes.json").write_text(json.dumps(indices), encoding="utf-8")
-
-
-def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+    write_file(root / "scenes" / "classes.json", json.dumps(indices).encode())
 
 
 def _write_sound(path: Path, waveform: NDArray[np.float64]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.7 * waveform / np.abs(waveform).max(), SAMPLE_RATE)
+    write_waveform(path, 0.7 * waveform / np.abs(waveform).max())
 
 
 def _outline(name: str) -> NDArray[np.float64]:
@@ -89,18 +86,18 @@ def _alpha(name: str, size: int, stretch: float) -> NDArray[np.uint8]:
 
 
 def _cutout(rng: Generator, name: str) -> NDArray[np.uint8]:
-    """A shape with some shading, BGRA."""
+    """A shape with some shading, RGBA."""
     hue = HUES.get(name, int(rng.integers(180))) + int(rng.integers(-8, 9))
     hsv = np.full((CUTOUT_SIZE, CUTOUT_SIZE, 3), (hue % 180, rng.integers(150, 250), 0), np.uint8)
     across = np.linspace(-1, 1, CUTOUT_SIZE)[:, None] * rng.uniform(-30, 30)
     shade = rng.uniform(150, 220) + across + rng.normal(0, 6, hsv.shape[:2])
     hsv[..., 2] = np.clip(shade, 0, 255)
     alpha = _alpha(name, CUTOUT_SIZE, rng.uniform(0.75, 1.0))
-    return np.dstack([cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), alpha]).astype(np.uint8)
+    return np.dstack([cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), alpha]).astype(np.uint8)
 
 
 def _background(rng: Generator) -> NDArray[np.uint8]:
-    """A dull gradient with a few bars, BGR."""
+    """A dull gradient with a few bars, RGB."""
     height, width = PHOTO_SIZE
     ends = rng.uniform(60, 190, (2, 1, 1, 3)) * 0.3 + rng.uniform(40, 140, (2, 1, 1, 1))
     down = np.linspace(0, 1, height)[:, None, None]
@@ -109,7 +106,7 @@ def _background(rng: Generator) -> NDArray[np.uint8]:
         left, wide = int(rng.integers(width)), int(rng.integers(4, 30))
         photo[int(rng.integers(height)) :, left : left + wide] += rng.uniform(-25, 25)
     photo += rng.normal(0, 4, photo.shape)
-    return np.asarray(np.clip(photo, 0, 255), np.uint8)
+    return np.asarray(np.clip(photo, 0, 255)[..., ::-1], np.uint8)
 
 
 def _scene(rng: Generator, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -6,7 +6,6 @@ masks/<name>/<k>.png     for k = 0, 1, ...: class indices of what sounds in seco
 classes.json             {"background": 0, "<class>": index, ...}
 """
 
-import json
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -15,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.datasets.avsbench import BACKGROUND
 from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.files import read_indices
+from avsegcli.datasets.files import read_classes, read_indices
 from avsegcli.errors import DataError
 from avsegcli.media.decode import VideoReader
 from avsegcli.media.sound import SoundReader
 
 HALF_S = Fraction(1, 2)
-IGNORE_NAME = "ignore"  # may stand in classes.json for index 255; no class
 
 
 class VideoFolder:
@@ -42,7 +39,7 @@ class VideoFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.classes = _read_classes(root / "classes.json")
+        self.classes = read_classes(root / "classes.json", 0)
         videos = sorted(root.glob("*.mp4"))
         self._videos = [video for video in videos if self._num_masks(video)]
         if not self._videos:
@@ -82,21 +79,6 @@ class VideoFolder:
         if unknown:
             raise DataError(f"{path} has index {min(unknown)}, which classes.json does not name")
         return mask
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    try:
-        indices = json.loads(path.read_text())
-        indices.pop(IGNORE_NAME, None)
-        classes = tuple(sorted(indices, key=indices.__getitem__))
-        counted = [indices[name] for name in classes] == list(range(len(classes)))
-    except OSError as error:
-        raise DataError(f"{path} is missing or cannot be read") from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{path} is no JSON object of class names and indices") from error
-    if not counted or classes[:1] != (BACKGROUND,):
-        raise DataError(f"{path} does not count its classes 0, 1, ... with '{BACKGROUND}' first")
-    return classes
 
 
 def _decode(video: Path, num_frames: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -18,13 +18,18 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.clip import IGNORE
 from avsegcli.datasets.coco import decode_segmentation
-from avsegcli.datasets.files import read_picture, read_waveform
+from avsegcli.datasets.files import (
+    read_picture,
+    read_waveform,
+    write_file,
+    write_picture,
+    write_waveform,
+)
 from avsegcli.datasets.new_folder import new_folder
 from avsegcli.datasets.parts import RECORDINGS
 from avsegcli.errors import DataError
@@ -99,7 +104,8 @@ def write_vpo_parts(
         on_progress: called with the number of photos and recordings that are done, and of all.
 
     Raises:
-        DataError: if a file is damaged, or no category has both photos and sounds.
+        DataError: if a file is damaged or cannot be written, no category has both photos and
+            sounds, or `pairs` names what is not there.
     """
     photos, categories = _read_coco(annotations, images)
     recordings = _find_recordings(sounds, categories, pairs or {})
@@ -127,8 +133,7 @@ def write_vpo_parts(
                 if on_progress:
                     on_progress(done, total)
         indices = {"background": 0, **{c: i for i, c in enumerate(classes, 1)}, "ignore": IGNORE}
-        (folder / MARKER).parent.mkdir(exist_ok=True)
-        (folder / MARKER).write_text(json.dumps(indices, indent=1) + "\n")
+        write_file(folder / MARKER, (json.dumps(indices, indent=1) + "\n").encode())
     return VpoParts(classes, num_objects, num_backgrounds, num_sounds)
 
 
@@ -180,8 +185,12 @@ def _find_recordings(
     unknown = set(pairs.values()) - set(categories)
     if unknown:
         raise DataError(f"'{min(unknown)}' is no category of these annotations")
+    folders = sorted(path for path in sounds.iterdir() if path.is_dir())
+    unknown = set(pairs) - {folder.name for folder in folders}
+    if unknown:
+        raise DataError(f"{sounds} has no folder '{min(unknown)}'", "Change its --pair.")
     found: dict[str, list[Path]] = defaultdict(list)
-    for folder in sorted(path for path in sounds.iterdir() if path.is_dir()):
+    for folder in folders:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in RECORDINGS)
         category = pairs.get(folder.name) or _match(folder.name, categories)
         if category is not None:
@@ -228,7 +237,7 @@ def _write_photo(photo: _Photo, classes: tuple[str, ...], folder: Path) -> int:
         raise DataError(f"{photo.path} has another size than its annotation says")
     stem = f"{_split(photo.path.name)}-coco-{photo.path.stem}"
     if not photo.objects:
-        _write_picture(folder / "backgrounds" / f"{stem}.jpg", rgb)
+        write_picture(folder / "backgrounds" / f"{stem}.jpg", rgb)
         return 0
     scene = np.zeros(photo.size, np.uint8)
     count = 0
@@ -243,8 +252,8 @@ def _write_photo(photo: _Photo, classes: tuple[str, ...], folder: Path) -> int:
         ):
             count += 1
     if scene.any():
-        _write_picture(folder / "scenes" / f"{stem}.jpg", rgb)
-        _write_picture(folder / "scenes" / f"{stem}.png", scene)
+        write_picture(folder / "scenes" / f"{stem}.jpg", rgb)
+        write_picture(folder / "scenes" / f"{stem}.png", scene)
     return count
 
 
@@ -258,21 +267,11 @@ def _write_cutout(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], path: Path) -
     rows = slice(max(top - MARGIN, 0), top + height + MARGIN)
     columns = slice(max(left - MARGIN, 0), left + width + MARGIN)
     alpha = cv2.GaussianBlur(mask.astype(np.uint8) * 255, (0, 0), 0.7)[rows, columns]
-    _write_picture(path, np.dstack([rgb[rows, columns], alpha]))
+    write_picture(path, np.dstack([rgb[rows, columns], alpha]))
     return True
-
-
-def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    if picture.ndim == 3:
-        bgr = [2, 1, 0, 3][: picture.shape[2]]
-        picture = picture[..., bgr]
-    _, coded = cv2.imencode(path.suffix, np.ascontiguousarray(picture))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(coded.tobytes())
 
 
 def _write_sound(path: Path, category: str, folder: Path) -> None:
     waveform = read_waveform(path)[: int(LONGEST_S * SAMPLE_RATE)]
     target = folder / "sounds" / category / f"{_split(path.name)}-vggsound-{path.stem}.ogg"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, waveform, SAMPLE_RATE)
+    write_waveform(target, waveform)

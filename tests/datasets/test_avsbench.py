@@ -190,6 +190,10 @@ def replace_bytes(name, content):
         (replace("metadata.csv", "uid,label,split\none\n"), "row 2, has 1 of 3 columns"),
         (replace("metadata.csv", "uid,label,split\none,v1m,val\n"), "no clip of split 'test'"),
         (replace("metadata.csv", ""), "has no column 'uid'"),
+        (
+            replace("metadata.csv", "uid,label,split\none,v1m,test\none,v2,val\none,v2,test\n"),
+            "rows 2 and 4, name two clips of split 'test' 'one'",
+        ),
         (replace_bytes("metadata.csv", b"\xff\xfe\x00,"), "is no CSV table"),
         (replace("label2idx.json", '{"background": 1}'), "is of no class"),
         (replace("metadata.csv", "uid,label,split\ntwo,v1m,test\n"), "two/frames has no frames"),

@@ -1,14 +1,19 @@
+import errno
 import json
+import os
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from avsegcli.datasets import avss_writer
 from avsegcli.datasets.avsbench import AvsBench
 from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.compose import Composer
 from avsegcli.datasets.parts import Parts
-from avsegcli.errors import DataError
+from avsegcli.errors import AvsegError, DataError
 
 OPTIONS = {"task": "semantic", "clips": 4, "seed": 2, "num_frames": 2, "size": 64}
 
@@ -98,6 +103,29 @@ def test_what_is_interrupted_leaves_nothing_behind(toy_parts, tmp_path, jobs):
 
     with pytest.raises(KeyboardInterrupt):
         write_avss(toy_parts, tmp_path / "clips", on_progress=interrupt, jobs=jobs, **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", ["0.jpg", "audio.wav", "metadata.csv"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_behind(toy_parts, tmp_path, monkeypatch, file):
+    real = Path.write_bytes
+
+    def write(path, content):
+        if path.name == file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(DataError, match=f"cannot write .*{file}: no space left on device"):
+        write_avss(toy_parts, tmp_path / "clips", **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(toy_parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(avss_writer, "_start_worker", partial(os._exit, 1))
+    with pytest.raises(AvsegError, match="was killed") as caught:
+        write_avss(toy_parts, tmp_path / "clips", jobs=2, **OPTIONS)
+    assert "--jobs" in caught.value.hint
     assert not list(tmp_path.iterdir())
 
 

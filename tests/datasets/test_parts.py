@@ -8,6 +8,7 @@ import soundfile
 
 from avsegcli.datasets.parts import Parts, splits_of
 from avsegcli.errors import DataError
+from avsegcli.indexed_png import encode_indexed_png
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_damaged_picture_is_named(own_parts):
     parts = Parts(own_parts, "train")
     path = parts.objects[1][0]
     path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=f"{path}: cannot be read as a picture"):
+    with pytest.raises(DataError, match=f"{path} is no readable picture"):
         parts.cutout(path)
 
 
@@ -69,11 +70,19 @@ def test_a_cutout_without_alpha_is_named(own_parts):
         parts.cutout(path)
 
 
+def test_a_cutout_may_have_16_bits(own_parts):
+    cutout = np.zeros((8, 8, 4), np.uint16)
+    cutout[2:6] = np.array([200, 100, 50, 255]) * 257  # BGRA
+    path = own_parts / "objects" / "disc" / "train-own-1.png"
+    cv2.imwrite(str(path), cutout)
+    assert Parts(own_parts, "train").cutout(path)[3, 3].tolist() == [50, 100, 200, 255]
+
+
 def test_a_damaged_sound_is_named(own_parts):
     parts = Parts(own_parts, "train")
     path = parts.sounds[1][0]
     path.write_bytes(b"no sound")
-    with pytest.raises(DataError, match=f"{path}: cannot be read as a sound"):
+    with pytest.raises(DataError, match=f"{path} is no readable sound file"):
         parts.recording(path)
 
 
@@ -94,6 +103,15 @@ def test_masks_are_translated_to_the_classes_of_the_folder(own_parts):
     assert 255 in before.scene(photo).mask
     moved = np.where(before.scene(photo).mask == 1, 2, before.scene(photo).mask)
     assert (after.scene(photo).mask == moved).all()
+
+
+def test_a_mask_may_have_a_palette(own_parts):
+    before = Parts(own_parts, "train")
+    photo = before.scenes[1][0]
+    mask = before.scene(photo).mask
+    colours = np.random.default_rng(0).integers(0, 255, (256, 3), np.uint8)
+    photo.with_suffix(".png").write_bytes(encode_indexed_png(mask, colours))
+    assert (Parts(own_parts, "train").scene(photo).mask == mask).all()
 
 
 def test_scenes_without_a_list_of_their_classes_are_refused(own_parts):

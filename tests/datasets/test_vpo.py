@@ -71,7 +71,7 @@ def test_parts_are_made_that_clips_can_be_composed_of(coco, all_train, capsys):
     assert (clip.labels == 1).any()
 
 
-def test_a_folder_of_another_name_is_paired_by_hand(coco, all_train):
+def test_a_folder_of_another_name_is_paired_by_hand(coco, all_train, capsys):
     assert main(["data", "vpo", *options(coco), "--pair", "sports vehicle=car"]) == 0
     mask = cv2.imread(str(coco / "parts/scenes/train-coco-0.png"), cv2.IMREAD_UNCHANGED)
     assert set(np.unique(mask)) == {0, 2, 255}  # a dog, and a crowd that is not scored
@@ -80,6 +80,8 @@ def test_a_folder_of_another_name_is_paired_by_hand(coco, all_train):
     )
     assert cutout.shape == (64, 84, 4)
     assert main(["data", "vpo", *options(coco), "--force", "--pair", "x=tuba"]) == 1
+    assert main(["data", "vpo", *options(coco), "--force", "--pair", "barking=dog"]) == 1
+    assert "sounds has no folder 'barking'" in capsys.readouterr().err
     assert main(["data", "vpo", *options(coco), "--force", "--pair", "tuba"]) == 2
 
 
