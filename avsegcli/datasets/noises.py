@@ -17,7 +17,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.audio.noise import COLOURS, active_power, coloured_noise
+from avsegcli.audio.noise import BLOCK, COLOURS, active_power, coloured_noise
 from avsegcli.datasets.files import read_soundtrack, read_waveform
 from avsegcli.datasets.parts import RECORDINGS
 from avsegcli.datasets.testset import packaged_testset
@@ -94,7 +94,7 @@ class Babble:
         total = np.zeros(num_samples, np.float32)
         for _ in range(VOICES):
             speed = rng.uniform(*SPEEDS)
-            voice = self.voices.draw(rng, int(num_samples * speed) + 2)
+            voice = self.voices.draw(rng, max(BLOCK, int(num_samples * speed) + 2))
             played = np.interp(np.arange(num_samples) * speed, np.arange(len(voice)), voice)
             total += (played / np.sqrt(active_power(voice) * VOICES)).astype(np.float32)
         return total

@@ -27,6 +27,7 @@ def test_every_kind_is_heard_without_any_file_of_ones_own(kind):
     assert active_power(piece) > 0
     np.testing.assert_array_equal(piece, draw(noise, num_samples=80_000))
     assert (piece != draw(noise, seed=1, num_samples=80_000)).any()
+    assert active_power(draw(noise, num_samples=320)) > 0
 
 
 def test_a_short_recording_starts_again(tmp_path):
