@@ -26,7 +26,7 @@ from avsegcli.model.inference import fuse_for_inference
 from avsegcli.model.qsd import QSD
 from avsegcli.postprocess import class_probs
 from avsegcli.weights import packaged_weights
-from avsegcli.whole_file import write_whole
+from avsegcli.whole_file import check_new, write_whole
 
 OPSET = 18
 HALF_FROM = 256  # values; smaller tensors stay in single precision
@@ -41,12 +41,11 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
         force: replace `output` if it exists.
 
     Raises:
-        AvsegError: if the checkpoint cannot be read or its graph not be made or written.
+        AvsegError: if the checkpoint cannot be read, or its graph not be made or written.
     """
     if output.suffix != ".onnx":
         raise ConfigError(f"{output} does not end in .onnx")
-    if output.exists() and not force:
-        raise ConfigError(f"{output} exists already", "Add --force to replace it.")
+    check_new(output, force=force)
     try:
         import onnx
     except ImportError as error:

@@ -36,8 +36,9 @@ def check_place(path: Path) -> None:
     Raises:
         AvsegError: if it cannot.
     """
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir():
+    place = place_of(path)
+    there = next(folder for folder in place.parents if folder.exists())
+    if place.is_dir():
         reason = "it is a folder"
     elif not there.is_dir():
         reason = f"{there} is no folder"
@@ -45,7 +46,22 @@ def check_place(path: Path) -> None:
         reason = "permission denied"
     else:
         return
-    raise AvsegError(f"cannot write {path}: {reason}", "Name another file.")
+    raise AvsegError(f"cannot write {path}: {reason}", "Choose another place.")
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Find out before the work whether `write_whole` can write a file, and may.
+
+    Args:
+        path: the file that is wanted.
+        force: it may replace one that exists.
+
+    Raises:
+        AvsegError: if it cannot be written, or exists and may not be replaced.
+    """
+    check_place(path)
+    if place_of(path).exists() and not force:
+        raise AvsegError(f"{path} exists already", "Add --force to replace it.")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -84,7 +84,7 @@ def test_an_older_json_file_is_replaced_only_by_force(clips, tmp_path, capsys):
     json_file = tmp_path / "scores.json"
     json_file.write_text("precious")
     arguments = ["eval", "--data", str(clips), "--json", str(json_file)]
-    assert main(arguments) == 2
+    assert main(arguments) == 1
     assert capsys.readouterr().err == (
         f"avseg: {json_file} exists already\n       Add --force to replace it.\n"
     )
@@ -154,7 +154,14 @@ def test_every_file_is_written_and_none_replaced(clips, tmp_path, capsys):
     options = [word for option, end in endings.items() for word in (option, f"{tmp_path}/a.{end}")]
     assert main(["eval", "--dataset", str(clips), *options]) == 0
     assert {path.suffix[1:] for path in tmp_path.iterdir()} == set(endings.values())
-    assert main(["eval", "--dataset", str(clips), "--report", f"{tmp_path}/a.html"]) == 2
+    assert main(["eval", "--dataset", str(clips), "--report", f"{tmp_path}/a.html"]) == 1
+
+
+def test_two_files_are_not_written_to_one_place(clips, tmp_path, capsys):
+    words = ["--json", f"{tmp_path}/a", "--csv", f"{tmp_path}/no/../a"]
+    assert main(["eval", "--dataset", str(clips), *words, "--force"]) == 2
+    assert f"two files would be written to {tmp_path}/no/../a" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
@@ -163,7 +170,16 @@ def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
     assert f"masks of {clips}" in printed.err
     assert "1.0000" in printed.out  # its own truth
     assert main(["eval", "--dataset", str(clips), "--import-preds", str(tmp_path)]) == 1
-    assert main(["eval", "--dataset", str(clips), "--import-preds", "x", "--listen"]) == 2
+    for option in (
+        ["--weights", "a"],
+        ["--device", "cpu"],
+        ["--engine", "torch"],
+        ["--convention", "stored"],
+        ["--listen"],
+        ["--multi-gpu"],
+    ):
+        assert main(["eval", "--dataset", str(clips), "--import-preds", str(clips), *option]) == 2
+        assert f"{option[0]} would have no effect" in capsys.readouterr().err
 
 
 def test_clips_without_a_coco_result_have_no_object(clips, tmp_path, capsys):

@@ -37,7 +37,7 @@ def test_a_command_writes_its_files_and_replaces_them_only_by_force(
     assert "untrained on cpu" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == set(FILES[command])
     assert (tmp_path / FILES[command][0]).read_bytes().startswith(b"\x89PNG")
-    assert draw(*words) == 2
+    assert draw(*words) == 1
     assert f"{FILES[command][0]} exists already" in capsys.readouterr().err
     assert draw(*words, "--force") == 0
 
@@ -62,13 +62,18 @@ def test_without_matplotlib_only_files_are_refused(draw, tmp_path, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
-def test_tsne_says_how_near_mixtures_lie_to_their_sources(draw, tmp_path, capsys):
-    assert draw("tsne", "--mixtures", "4", "-o", str(tmp_path)) == 0
+def test_tsne_says_how_near_mixtures_lie_to_their_sources(
+    single_clips, untrained, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("avsegcli.datasets.testset.packaged_testset", lambda: single_clips)
+    words = ["--weights", str(untrained), "--device", "cpu", "--mixtures", "4"]
+    assert main(["tsne", *words, "-o", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     numbers = json.loads((tmp_path / "tsne.json").read_text())
     for row in ("with", "without"):
         assert f"{numbers[row]['hits']:.3f}" in printed
     assert len(numbers["mixtures"]) == 4
+    assert numbers["data"] == "packaged test set"
 
 
 def test_without_output_only_a_table_is_printed(draw, tmp_path, monkeypatch, capsys):

@@ -66,7 +66,7 @@ def test_a_sweep_prints_a_table_and_writes_tables_and_figures(clips, tmp_path, c
     assert json.loads((tmp_path / "out" / "noise.json").read_text())["noise"] == "babble"
     assert (tmp_path / "out" / "noise.png").read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in (tmp_path / "out" / "noise.svg").read_text()
-    assert main(command) == 2
+    assert main(command) == 1
     assert "noise.csv exists already" in capsys.readouterr().err
 
 
@@ -76,6 +76,13 @@ def test_what_is_no_ratio_is_two_lines_and_exit_code_2(value, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0].endswith("is no signal-to-noise ratio in dB")
+
+
+def test_a_split_of_what_is_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "a.wav").touch()
+    for noise in ("pink", "babble", str(tmp_path / "a.wav")):
+        assert main(["noise-test", "--noise", noise, "--noise-split", "test"]) == 2
+        assert f"--noise-split is of a folder, and {noise} is none" in capsys.readouterr().err
 
 
 def test_noise_clips_and_weights_that_are_not_there_are_one_clear_line(tmp_path, capsys):

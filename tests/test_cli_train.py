@@ -98,12 +98,19 @@ def test_a_run_is_neither_replaced_nor_resumed_unasked(train, finished, capsys):
     assert content(finished) == before
 
 
+def test_a_run_is_either_resumed_or_replaced(train, finished, capsys):
+    before = content(finished)
+    assert train("--resume", "--force", out=finished) == 2
+    assert two_lines(capsys)[0] == "--resume and --force exclude each other"
+    assert content(finished) == before
+
+
 def test_an_output_that_is_no_folder_is_refused(train, tmp_path, capsys):
     file = tmp_path / "file"
     file.write_text("mine")
     for out in (file, file / "run"):
         assert train("--force", out=out) == 1
-        assert two_lines(capsys)[0] == f"{file} is no folder"
+        assert two_lines(capsys)[0].endswith(f": {file} is no folder")
     assert file.read_text() == "mine"
 
 

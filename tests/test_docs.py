@@ -29,7 +29,11 @@ def test_the_readme_names_every_option_in_a_section_about_its_command(name):
     for parameter in COMMANDS[name].params:
         names = [option for option in parameter.opts if option.startswith("-")]
         if names and "--help" not in names:
-            found = (re.search(rf"{option}\b", section) for section in sections for option in names)
+            found = (
+                re.search(rf"{option}(?![\w-])", section)
+                for section in sections
+                for option in names
+            )
             assert any(found), names
 
 

@@ -100,11 +100,18 @@ def test_export_writes_the_same_graph_again_and_refuses_what_is_there(tmp_path, 
     frames = read_frames("djembe_and_guitar.mp4", 1)
     answers = [OnnxPredictor(p).predict(frames, noise(1)) for p in (path, packaged_graph())]
     assert np.abs(answers[0] - answers[1]).max() < 1e-5
-    assert main(["export", "-o", str(path)]) == 2
+    assert main(["export", "-o", str(path)]) == 1
     assert "exists already" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="does not end in"):
         export_graph(None, tmp_path / "model.pb")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_export_refuses_a_folder_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("avsegcli.graph_export.load_checkpoint", None)
+    (tmp_path / "d.onnx").mkdir()
+    assert main(["export", "-o", str(tmp_path / "d.onnx"), "--force"]) == 1
+    assert "d.onnx: it is a folder" in capsys.readouterr().err
 
 
 def test_a_graph_is_asked_at_the_size_of_its_checkpoint(tmp_path):

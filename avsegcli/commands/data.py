@@ -1,4 +1,4 @@
-"""`avseg data`: look at data sets, write fake ones, put downloads in place."""
+"""`avseg data`: look at data sets, put downloads in place, write fake ones, make parts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,8 @@ MOST_PROBLEMS = 5  # of a split that are told
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check, import, fake or compose data sets.\n\nExample: avseg data check AVSBench",
+    help="Check, import or fake AVSBench, or make parts of COCO and VGGSound.\n\n"
+    "Example: avseg data check AVSBench",
 )
 
 

@@ -18,6 +18,7 @@ from avsegcli.commands.on_clips import (
     Split,
     Weights,
     clip_progress,
+    name_of_clips,
     open_clips,
 )
 from avsegcli.errors import ConfigError, DataError
@@ -122,8 +123,17 @@ def evaluate(
 
     files = ScoreFiles(json_file, csv_file, sheet, report)
     files.check(force=force)
-    if import_preds is not None and (weights is not None or listen or multi_gpu):
-        raise ConfigError("--import-preds scores masks: no model is asked, none can listen")
+    for_a_model = {
+        "--weights": weights is not None,
+        "--device": device != "auto",
+        "--engine": engine is not EngineChoice.AUTO,
+        "--convention": convention is not ConventionChoice.ALIGNED,
+        "--listen": listen,
+        "--multi-gpu": multi_gpu,
+    }
+    given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
+    if import_preds is not None and given:
+        raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
     processes = launched_processes() if multi_gpu else ALONE
     if processes is None:
         raise typer.Exit(launch(sys.argv[1:]))
@@ -162,7 +172,7 @@ def evaluate(
         if len(judged.unnamed) == len(clips):
             raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
         typer.echo(f"{import_preds} names no object in {of}", err=True)
-    origin = {"model": name, "data": dataset or "packaged test set", "split": split}
+    origin = {"model": name, "data": name_of_clips(dataset), "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
     results = open_console()
     for table in score_tables(scores):

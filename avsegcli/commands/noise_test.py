@@ -21,6 +21,7 @@ from avsegcli.commands.on_clips import (
     check_output,
     clip_progress,
     load_models,
+    name_of_clips,
     open_clips,
 )
 from avsegcli.errors import ConfigError
@@ -96,7 +97,7 @@ def noise_test(
     Example: avseg noise-test --snr 0 5 10
     """
     from avsegcli.commands.console import open_console
-    from avsegcli.datasets.noises import open_noise
+    from avsegcli.datasets.noises import KINDS, open_noise
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.plots import draw_noise_curves, save_figure
     from avsegcli.whole_file import write_whole
@@ -104,6 +105,8 @@ def noise_test(
     ratios = read_ratios(snr or [RATIOS_DB])
     metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU]]
     check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
+    if noise_split is not None and (noise in KINDS or Path(noise).is_file()):
+        raise ConfigError(f"--noise-split is of a folder, and {noise} is none", "Leave it out.")
     source = open_noise(noise, noise_split)
     clips = open_clips(dataset, split, data_root)
     models = load_models(weights, device, engine)
@@ -114,7 +117,7 @@ def noise_test(
     open_console().print(sweep_table(conditions, metrics))
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
-        origin = {"data": dataset, "split": split, "noise": noise, "seeds": seeds}
+        origin = {"data": name_of_clips(dataset), "split": split, "noise": noise, "seeds": seeds}
         write_whole(output / "noise.json", sweep_json(conditions, **origin))
         save_figure(draw_noise_curves(conditions, metrics), output, "noise")
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avsegcli.errors import ConfigError
-
 if TYPE_CHECKING:
     from avsegcli.datasets.avsbench import AvsBench
     from avsegcli.datasets.videos import VideoFolder
@@ -59,6 +57,11 @@ SeveralWeights = Annotated[
 ]
 OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the files.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+
+
+def name_of_clips(dataset: str | None) -> str:
+    """Say in files of results which clips they are about."""
+    return dataset or "packaged test set"
 
 
 def open_clips(
@@ -115,15 +118,13 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     That is files that are there or cannot be written, and figures without matplotlib.
     """
     from avsegcli.evaluation.plots import require_matplotlib
-    from avsegcli.whole_file import check_place
+    from avsegcli.whole_file import check_new
 
     if folder is None:
         return
     require_matplotlib()
-    for path in (folder / name for name in names):
-        if path.exists() and not force:
-            raise ConfigError(f"{path} exists already", "Add --force to replace it.")
-        check_place(path)
+    for name in names:
+        check_new(folder / name, force=force)
 
 
 @contextmanager

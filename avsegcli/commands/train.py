@@ -1,9 +1,11 @@
-"""avseg train."""
+"""`avseg train`: train a model on parts or on labelled clips."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from avsegcli.errors import ConfigError
 
 
 def train(
@@ -52,6 +54,8 @@ def train(
     """
     from avsegcli.config import load_config
 
+    if resume and force:
+        raise ConfigError("--resume and --force exclude each other", "Give one of them.")
     resolved = load_config(preset, config, settings, dataset)
     if show_settings:
         typer.echo(resolved.to_toml(), nl=False)

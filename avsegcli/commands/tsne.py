@@ -17,6 +17,7 @@ from avsegcli.commands.on_clips import (
     check_output,
     clip_progress,
     load_model,
+    name_of_clips,
     open_clips,
 )
 
@@ -77,7 +78,7 @@ def tsne(
         save_figure(draw_mixtures(study, seed), output, "tsne")
         numbers = {
             "model": predictor.model_name,
-            "data": dataset,
+            "data": name_of_clips(dataset),
             "split": split,
             "classes": study.classes,
             "mixtures": [heard.clips for heard in study.mixtures],

@@ -48,7 +48,7 @@ def launched_processes() -> Processes | None:
     """Find the processes that this one was started with; None: it was started alone.
 
     Raises:
-        ConfigError: if accelerate is not installed.
+        ConfigError: if accelerate is not installed, or they cannot find each other.
     """
     if "WORLD_SIZE" not in os.environ:
         return None
@@ -59,8 +59,21 @@ def launched_processes() -> Processes | None:
         from accelerate.utils import gather_object
     except ImportError as error:
         raise ConfigError("--multi-gpu needs accelerate", how_to_install("train")) from error
+    check_meeting_place()
     state = PartialState(cpu=not torch.cuda.is_available())  # else it knows no group on CPUs
     return Processes(state.process_index, state.num_processes, gather_object)
+
+
+def check_meeting_place() -> None:
+    """Raise a `ConfigError` if this is to be one of several processes that cannot find each other.
+
+    Accelerate raises a `ValueError` then.
+    """
+    if int(os.environ["WORLD_SIZE"]) > 1 and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            "WORLD_SIZE says that there are several processes, but MASTER_ADDR not where they meet",
+            "Start them with accelerate launch or torchrun, or unset WORLD_SIZE.",
+        )
 
 
 def launch(arguments: Sequence[str]) -> int:

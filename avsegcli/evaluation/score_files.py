@@ -15,7 +15,7 @@ from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Gallery, draw_sheet
 from avsegcli.evaluation.html_report import html_report
 from avsegcli.evaluation.report import listening_rows, metric_rows
-from avsegcli.whole_file import check_place, write_whole
+from avsegcli.whole_file import check_new, place_of, write_whole
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
 SHEETS = (".png", ".jpg", ".jpeg")
@@ -34,13 +34,14 @@ class ScoreFiles:
         """Find out before the work whether the files can be written.
 
         Raises:
-            ConfigError: if a file exists and may not be replaced, or a sheet is no picture.
-            AvsegError: if a file cannot be written there.
+            ConfigError: if a file is wanted twice, or a sheet is no picture.
+            AvsegError: if a file cannot be written there, or exists and may not be replaced.
         """
-        for path in (path for path in astuple(self) if path is not None):
-            if path.is_file() and not force:
-                raise ConfigError(f"{path} exists already", "Add --force to replace it.")
-            check_place(path)
+        paths = [path for path in astuple(self) if path is not None]
+        for place, path in enumerate(paths):
+            if place_of(path) in map(place_of, paths[:place]):
+                raise ConfigError(f"two files would be written to {path}", "Name two of them.")
+            check_new(path, force=force)
         if self.sheet is not None and self.sheet.suffix.lower() not in SHEETS:
             raise ConfigError(f"{self.sheet} is no picture", f"A sheet ends in {', '.join(SHEETS)}")
 

@@ -1,7 +1,6 @@
 """What lies in the folder of a run, and when a new run may go there."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from avsegcli.config import Config
 from avsegcli.errors import AvsegError
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
+from avsegcli.whole_file import check_place
 
 CONFIG, STATE, BEST = "config.json", "state.pt", "best.safetensors"
 RESULTS = (STATE, BEST, "last.safetensors")
@@ -34,11 +34,7 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
         raise AvsegError(
             f"{run} holds a run already", "--resume goes on with it, --force replaces it"
         )
-    there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise AvsegError(f"{there} is no folder", "choose another one with --out")
-    if not os.access(there, os.W_OK):
-        raise AvsegError(f"cannot write to {there}", "choose another folder with --out")
+    check_place(run / CONFIG)
 
 
 def saved_settings(run: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avsegcli.errors import ConfigError, how_to_install
-from avsegcli.evaluation.processes import ALONE, Processes
+from avsegcli.evaluation.processes import ALONE, Processes, check_meeting_place
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
 
@@ -87,7 +87,8 @@ def join_team(device: str = "auto") -> Team:
         device: auto, cpu, cuda or mps; of several processes each takes a GPU of its own.
 
     Raises:
-        ConfigError: if there are others, but accelerate is not installed, or no such device.
+        ConfigError: if there are others, but accelerate is not installed or does not find them;
+            or if there is no such device.
     """
     chosen = choose_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -103,6 +104,7 @@ def join_team(device: str = "auto") -> Team:
         raise ConfigError(
             "several processes need the package accelerate", how_to_install("train")
         ) from error
+    check_meeting_place()
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision="no",  # the precision is a setting of ours

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from avsegcli.cli import main
 from avsegcli.datasets.fake import write_fake
 from avsegcli.errors import ConfigError
+from avsegcli.evaluation.processes import launched_processes
 from avsegcli.training import trainer
 from avsegcli.training.team import join_team
 
@@ -216,3 +217,12 @@ def test_several_processes_without_accelerate_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ConfigError, match="need the package accelerate"):
         join_team("cpu")
+
+
+def test_several_processes_that_cannot_find_each_other_are_refused(monkeypatch):
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for join in (join_team, launched_processes):
+        with pytest.raises(ConfigError, match="MASTER_ADDR"):
+            join()
