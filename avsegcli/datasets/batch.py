@@ -24,7 +24,7 @@ class Target(NamedTuple):
     """What sounds in one clip: M objects, each all that is seen of one class."""
 
     labels: Tensor  # (M,), int64 in [0, L): class index without background
-    masks: Tensor  # (M, T, h, w), share of each cell that the object covers, at stride 4
+    masks: Tensor  # (M, T, h, w), share of the known part of each cell that it covers, at stride 4
     boxes: Tensor  # (M, T, 4): cx, cy, w, h in 0..1 of the padded frame; 0 where not active
     active: Tensor  # bool (M, T), whether the object sounds and is seen in the frame
     known: Tensor  # (T, h, w), share of each cell whose label is known
@@ -223,6 +223,7 @@ def _make_target(labels: NDArray[np.uint8], annotated: NDArray[np.bool_]) -> Tar
     masks = np.zeros((len(classes), num_frames, *cells), np.float32)
     boxes = np.zeros((len(classes), num_frames, 4), np.float32)
     active = np.zeros((len(classes), num_frames), bool)
+    known = np.stack([_shares((label != IGNORE).astype(np.uint8), cells) for label in labels])
     for m, c in enumerate(classes):
         for t in np.flatnonzero(annotated):
             mask = (labels[t] == c).astype(np.uint8)
@@ -230,8 +231,7 @@ def _make_target(labels: NDArray[np.uint8], annotated: NDArray[np.bool_]) -> Tar
             if w:
                 active[m, t] = True
                 boxes[m, t] = (x + w / 2) / width, (y + h / 2) / height, w / width, h / height
-                masks[m, t] = _shares(mask, cells)
-    known = np.stack([_shares((label != IGNORE).astype(np.uint8), cells) for label in labels])
+                np.divide(_shares(mask, cells), known[t], out=masks[m, t], where=known[t] > 0)
     return Target(
         labels=torch.tensor(classes, dtype=torch.int64) - 1,
         masks=torch.from_numpy(masks),

@@ -86,7 +86,9 @@ def film(
     small, to_photo = photo, np.eye(3)
     if shrink < 0.8:  # else linear interpolation is good enough
         small = resized(photo, shrink)
-        to_photo = np.diag([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0], 1.0])
+        x, y = photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]
+        # Pixel centres have whole numbers, so the corner of both pictures is at -1/2.
+        to_photo = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
     if blur_sigma:
         small = blurred(small, blur_sigma)
     for t, matrix in enumerate(camera):

@@ -48,6 +48,14 @@ def test_labels_shrink_as_frames_do_without_a_shift():
     torch.testing.assert_close(here.target.masks, there.target.masks.flip(-1, -2))
 
 
+def test_a_cell_of_which_half_is_known_can_be_covered_wholly():
+    clip = make_clip()
+    clip.labels[0, 8:12, 8:10] = IGNORE
+    target = make_sample(clip, num_classes=2, size=64).target
+    assert target.masks[0, 0, 2, 2] == 1
+    assert target.known[0, 2, 2] == 0.5
+
+
 def test_frames_without_annotation_make_no_objects():
     sample = make_sample(make_clip(annotated=(False, True)), num_classes=2, size=64)
     assert len(sample.target.labels) == 0

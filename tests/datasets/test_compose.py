@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from avsegcli.datasets.camera import film
 from avsegcli.datasets.compose import ASPECTS, ComposedDataset, Composer
 from avsegcli.datasets.composition import (
     CompositionSettings,
@@ -16,6 +17,7 @@ from avsegcli.datasets.composition import (
 )
 from avsegcli.datasets.cutouts import Layer, paste
 from avsegcli.datasets.parts import Parts
+from avsegcli.datasets.warping import similarities
 from avsegcli.errors import DataError
 
 DEFAULT = CompositionSettings()
@@ -180,6 +182,21 @@ def test_mixed_shapes_have_their_longest_side_at_the_size(parts):
     }
     assert sizes <= {(64 * h // max(w, h), 64 * w // max(w, h)) for w, h in ASPECTS}
     assert len(sizes) >= 4
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 0.9])
+def test_the_mask_of_a_filmed_photo_lies_on_what_it_shows(scale):
+    y, x = np.mgrid[:800, :1200]
+    mask = (np.hypot(x - 600, y - 400) < 250).astype(np.uint8)
+    photo = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
+    centre, middle = np.array([600.0, 400]), np.array([112.0, 64])
+    camera = similarities(np.array([scale]), np.zeros(1), centre, middle)
+    frames, visible = film(photo, mask, camera, (128, 224))
+    shown, labelled = frames[0, ..., 0] / 255, visible[0] == 1
+    y, x = np.mgrid[:128, :224]
+    for place in (x, y):
+        centres = (shown * place).sum() / shown.sum(), place[labelled].mean()
+        assert centres[0] == pytest.approx(centres[1], abs=0.05)
 
 
 def test_a_cutout_is_visible_where_it_covers_more_than_half():
