@@ -25,6 +25,7 @@ MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
 SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
 ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
 FINEST_TIME_BASE = 10_000_000  # ticks a second
+UNSPECIFIED = 2  # colour space of untagged video
 HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
 
 
@@ -256,6 +257,7 @@ class VideoReader:
             self.sample_aspect_ratio = 1 / self.sample_aspect_ratio
         in_rgb = first.format.is_rgb or first.format.has_palette
         self.colorspace = Colorspace.ITU601 if in_rgb else first.colorspace
+        self._untagged_hd = self.colorspace == UNSPECIFIED and self.height >= HD_HEIGHT
         self._in_rgb = in_rgb
         self.color_trc = first.color_trc
         self.color_primaries = first.color_primaries
@@ -296,8 +298,10 @@ class VideoReader:
     def __iter__(self) -> Iterator[Any]:
         """Yield the frames: yuv420p, limited range, upright, one size, time stamps rising.
 
-        Time stamps count from the start of the file in `time_base`. The frames may belong to
-        the decoder: `copy_of` one before drawing on it. They can be read once.
+        Time stamps count from the start of the file in `time_base`. Their colour space is that
+        in which players show them, also where the file has no tag: `to_ndarray("rgb24")` gives
+        the right colours. The frames may belong to the decoder: `copy_of` one before drawing on
+        it. They can be read once.
         """
         stored_base = self._stream.time_base
         start = start_in(self._container, stored_base)
@@ -339,6 +343,8 @@ class VideoReader:
             )
             if self._in_rgb:
                 decoded.colorspace = self.colorspace
+        if self._untagged_hd:
+            decoded.colorspace = Colorspace.ITU709
         if self._orientation == Orientation():
             return decoded
         return copy_of(decoded, self._orientation)
@@ -355,13 +361,11 @@ class VideoReader:
         """
         shown_width = frame.width * float(self.sample_aspect_ratio)
         scale = min(1.0, longest / max(shown_width, frame.height))
-        untagged_hd = frame.colorspace == 2 and self.height >= HD_HEIGHT
         small = self._to_rgb.reformat(
             frame,
             max(1, round(shown_width * scale)),
             max(1, round(frame.height * scale)),
             "rgb24",
-            src_colorspace=Colorspace.ITU709 if untagged_hd else None,
             interpolation=Interpolation.AREA,
         )
         return np.asarray(small.to_ndarray(), np.uint8)

@@ -111,6 +111,24 @@ def test_the_small_picture_has_the_longest_side_asked_and_the_right_colours(tmp_
     assert same.small_rgb(next(iter(same)), 1000).shape == (180, 320, 3)
 
 
+@pytest.mark.parametrize(("height", "yuv"), [(96, (81, 90, 240)), (720, (63, 102, 240))])
+def test_untagged_video_is_red_where_players_show_red(tmp_path, height, yuv):
+    """ITU-R BT.601, but BT.709 in HD."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, height, "yuv420p"
+        frame = av.VideoFrame(64, height, "yuv420p")
+        for plane, value in zip(frame.planes, yuv, strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    video = VideoReader(path)
+    (frame,) = video
+    for rgb in (frame.to_ndarray(format="rgb24"), video.small_rgb(frame, 32)):
+        assert rgb.mean(axis=(0, 1)) == pytest.approx((255, 0, 0), abs=3)
+
+
 def damage(path: Path, share: float = 0.1) -> None:
     """Overwrite the payload of some packets in the middle."""
     data = bytearray(path.read_bytes())
