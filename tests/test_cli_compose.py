@@ -35,4 +35,4 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(toy_parts, tmp_path, cap
     out = tmp_path / "file" / "clips"
     assert main(["compose", str(toy_parts), "-o", str(out), "--clips", "1", "--jobs", "1"]) == 1
     told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith(f"avseg: cannot make the folder {out}: ")
+    assert told[0].startswith(f"avseg: cannot write {out}: ")
