@@ -13,11 +13,12 @@ from typing import Any
 
 from avsegcli.errors import AvsegError, ConfigError, MediaError, refusal
 from avsegcli.media.containers import CONTAINERS
-from avsegcli.media.inputs import Input, is_folder
-from avsegcli.outputs import Outputs
+from avsegcli.media.inputs import Input, are_several, check_apart, find_inputs, is_folder
+from avsegcli.media.writable import Planned, check_places
+from avsegcli.outputs import Encoding, Look, Outputs
 from avsegcli.results import Summary
-from avsegcli.segmenter import Segmenter
-from avsegcli.whole_file import place_of, write_whole
+from avsegcli.segmenter import Segmenter, check_numbers
+from avsegcli.whole_file import check_place, place_of, write_whole
 
 NAME = "{name}"  # in the name of an output: sub-folders and name of the input
 ENDS = ("/", os.sep)  # of the name of a folder, even of one that is not there yet
@@ -60,6 +61,184 @@ class Job:
             else [],
             "problems": self.problems,
         }
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All that one command has to do."""
+
+    jobs: Sequence[Job]  # those of its shard
+    several: bool  # there may be several inputs, even if only one was found
+    options: Mapping[str, Any]  # of `Segmenter.segment_file`
+    overwrite: bool  # replace outputs that exist
+    summary: Path | None  # where to write how each job went
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is anything to do."""
+        return any(job.status == "waiting" for job in self.jobs)
+
+    def check_files(self, segmenter: Segmenter) -> None:
+        """Raise what is wrong with the files of a single video, before the model is loaded."""
+        job = self.jobs[0] if len(self.jobs) == 1 and not self.several else None
+        if job is None or job.status != "waiting" or job.make_folders:
+            return
+        try:
+            segmenter.check_files(
+                job.video,
+                job.outputs,
+                audio=self.options["audio"],
+                audio_stream=self.options["audio_stream"],
+                overwrite=self.overwrite,
+            )
+        except (AvsegError, OSError) as error:
+            job.fail(error)
+            self.write_summary()
+            raise
+
+    def run(
+        self,
+        segmenter: Segmenter,
+        *,
+        workers: int = 1,
+        progress: Callable[[Job, float, float | None], None] | None = None,
+        finished: Callable[[Job], None] | None = None,
+    ) -> None:
+        """Work on all jobs that wait, and write the summary; one that fails does not stop the rest.
+
+        Args:
+            segmenter: does the work; shared by all workers.
+            workers: jobs worked on at a time, each in a thread.
+            progress: is told of a job how many seconds are done, and of how many.
+            finished: is told of each job when it has ended.
+
+        Raises:
+            KeyboardInterrupt: if interrupted; unfinished jobs are marked so, and leave no file.
+        """
+        waiting = [job for job in self.jobs if job.status == "waiting"]
+        stopped = Flag()
+
+        def work(job: Job) -> None:
+            def report(seconds: float, total: float | None) -> None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                if progress is not None:
+                    progress(job, seconds, total)
+
+            if not stopped.is_set():
+                self._work(job, segmenter, report)
+
+        try:
+            if workers == 1:
+                for job in waiting:
+                    work(job)
+                    if finished is not None:
+                        finished(job)
+                return
+            with ThreadPoolExecutor(workers) as pool:
+                try:
+                    running = {pool.submit(work, job): job for job in waiting}
+                    for future in as_completed(running):
+                        future.result()
+                        if finished is not None:
+                            finished(running[future])
+                except BaseException:
+                    stopped.set()
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        finally:
+            for job in waiting:
+                if job.status == "waiting":
+                    job.status = "interrupted"
+            self.write_summary()
+
+    def _work(self, job: Job, segmenter: Segmenter, progress: Progress) -> None:
+        begun = time.monotonic()
+        try:
+            if job.make_folders:
+                for path in job.outputs.paths():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+            job.summary = segmenter.segment_file(
+                job.video,
+                **vars(job.outputs),
+                overwrite=self.overwrite,
+                progress=progress,
+                **self.options,
+            )
+            job.problems = job.summary.problems
+            job.status = "done"
+        except ConfigError:
+            raise
+        except (AvsegError, OSError) as error:
+            job.fail(error)
+        except Exception as error:  # a bug, or no memory: the other files may still be done
+            if len(self.jobs) == 1:
+                raise
+            traceback.print_exc()
+            job.status, job.error = "failed", f"{type(error).__name__}: {error}"
+        finally:
+            job.seconds = time.monotonic() - begun
+
+    def write_summary(self) -> None:
+        """Write how each job went, as JSON, if that is wanted."""
+        if self.summary is not None:
+            records = [job.as_record() for job in self.jobs]
+            write_whole(self.summary, json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+
+
+def plan_batch(
+    words: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+    options: Mapping[str, Any],
+    *,
+    shard: tuple[int, int] = (1, 1),
+    summary: Path | None = None,
+    also_read: Sequence[Path] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Batch:
+    """Find the inputs, name the outputs, and refuse what would go wrong later.
+
+    Args:
+        words: the inputs, see `avsegcli.media.inputs.find_inputs`.
+        wanted: the outputs, see `plan`.
+        options: of `Segmenter.segment_file`, all but those.
+        shard: which of how many shares of the inputs, from 1 on.
+        summary: where to write how each input went; of a share, its number is added to the name.
+        also_read: other files that no output may replace.
+        resume: skip what is complete.
+        overwrite: replace outputs that exist.
+
+    Raises:
+        MediaError: if an input is not found, or an output cannot be written.
+        ConfigError: if an option is wrong, or one file would be two things.
+    """
+    several, pictures = are_several(words), options["audio"] is not None
+    folders = folders_of(wanted, pictures=pictures) if several else []
+    inputs = find_inputs(words, pictures=pictures, outside=folders)
+    everything = plan(inputs, wanted, several=several)
+    jobs = share(everything, shard)
+    _check_options(options, jobs)
+    files = [file for job in everything for file in job.outputs.planned(job.video)]
+    if summary is not None:
+        if shard[1] > 1:
+            summary = summary.with_stem(f"{summary.stem}-{shard[0]}-of-{shard[1]}")
+        check_place(summary)
+        files.append(Planned(summary))
+    check_places(files, [*also_read, *(one.path for one in inputs)])
+    check_apart((file.path for file in files), words, pictures=pictures, outside=folders)
+    settle_existing(jobs, resume=resume, overwrite=overwrite)
+    return Batch(jobs, several, options, overwrite or resume, summary)
+
+
+def _check_options(options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    check_numbers(options["fps"], options["threshold"])
+    Look(options["style"], options["alpha"]).check()
+    encoding = Encoding(options["codec"], options["crf"], options["preset"])
+    of_each_kind = {job.outputs.output and job.outputs.output.suffix: job for job in jobs}
+    for job in of_each_kind.values():
+        job.outputs.check_formats()
+        encoding.check(job.outputs.output)
 
 
 def plan(
@@ -192,106 +371,3 @@ def settle_existing(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> No
 
 def _holds_something(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
-
-
-def run(
-    jobs: Sequence[Job],
-    segmenter: Segmenter,
-    options: Mapping[str, Any],
-    *,
-    workers: int = 1,
-    overwrite: bool = False,
-    progress: Callable[[Job, float, float | None], None] | None = None,
-    finished: Callable[[Job], None] | None = None,
-) -> None:
-    """Work on all jobs that wait; one that fails does not stop the rest.
-
-    Args:
-        jobs: their status and what was found is set.
-        segmenter: does the work; shared by all workers.
-        options: of `Segmenter.segment_file`.
-        workers: jobs worked on at a time, each in a thread.
-        overwrite: replace outputs that exist.
-        progress: is told of a job how many seconds are done, and of how many.
-        finished: is told of each job when it has ended.
-
-    Raises:
-        KeyboardInterrupt: if interrupted; unfinished jobs are marked so, and leave no file.
-    """
-    waiting = [job for job in jobs if job.status == "waiting"]
-    stopped = Flag()
-
-    def work(job: Job) -> None:
-        def report(seconds: float, total: float | None) -> None:
-            if stopped.is_set():
-                raise KeyboardInterrupt
-            if progress is not None:
-                progress(job, seconds, total)
-
-        if not stopped.is_set():
-            _work(job, segmenter, options, overwrite, alone=len(jobs) == 1, progress=report)
-
-    try:
-        if workers == 1:
-            for job in waiting:
-                work(job)
-                if finished is not None:
-                    finished(job)
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                running = {pool.submit(work, job): job for job in waiting}
-                for future in as_completed(running):
-                    future.result()
-                    if finished is not None:
-                        finished(running[future])
-            except BaseException:
-                stopped.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        for job in waiting:
-            if job.status == "waiting":
-                job.status = "interrupted"
-
-
-def _work(
-    job: Job,
-    segmenter: Segmenter,
-    options: Mapping[str, Any],
-    overwrite: bool,
-    *,
-    alone: bool,
-    progress: Progress,
-) -> None:
-    begun = time.monotonic()
-    try:
-        if job.make_folders:
-            for path in job.outputs.paths():
-                path.parent.mkdir(parents=True, exist_ok=True)
-        job.summary = segmenter.segment_file(
-            job.video,
-            **vars(job.outputs),
-            overwrite=overwrite,
-            progress=progress,
-            **options,
-        )
-        job.problems = job.summary.problems
-        job.status = "done"
-    except ConfigError:
-        raise
-    except (AvsegError, OSError) as error:
-        job.fail(error)
-    except Exception as error:  # a bug, or no memory: the other files may still be done
-        if alone:
-            raise
-        traceback.print_exc()
-        job.status, job.error = "failed", f"{type(error).__name__}: {error}"
-    finally:
-        job.seconds = time.monotonic() - begun
-
-
-def write_summary(path: Path, jobs: Sequence[Job]) -> None:
-    """Write how each job went, as JSON."""
-    text = json.dumps([job.as_record() for job in jobs], indent=1, ensure_ascii=False)
-    write_whole(path, text + "\n")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsegcli.commands.on_clips import Device, Engine, EngineChoice
-from avsegcli.errors import AvsegError, ConfigError
+from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from avsegcli.batch import Job
+    from avsegcli.batch import Batch
+    from avsegcli.segmenter import Segmenter
 
 
 class StyleChoice(StrEnum):
@@ -163,13 +164,9 @@ def segment(
 
     Example: avseg segment videos/ -o painted/ --json painted/ --resume
     """
-    from avsegcli import batch
-    from avsegcli.media.inputs import are_several, check_apart, find_inputs
+    from avsegcli.batch import parse_shard, plan_batch
     from avsegcli.media.palette import parse_palette
-    from avsegcli.media.writable import Planned, check_places
-    from avsegcli.outputs import Encoding, Look
-    from avsegcli.segmenter import check_numbers
-    from avsegcli.whole_file import check_place
+    from avsegcli.segmenter import Segmenter
 
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other", "Give one of them.")
@@ -185,14 +182,6 @@ def segment(
     _check_values({**named, "json_summary": [str(json_summary)] if json_summary else []})
     if every_frame and not masks:
         raise ConfigError("--every-frame is of masks, and none are asked for", "Give --masks DIR.")
-    several, pictures = are_several(inputs), audio is not None
-    folders = batch.folders_of(named, pictures=pictures) if several else []
-    found = find_inputs(inputs, pictures=pictures, outside=folders)
-    everything = batch.plan(found, named, several=several)
-    part = batch.parse_shard(shard, os.environ)
-    planned = batch.share(everything, part)
-    if part[1] > 1 and json_summary is not None:
-        json_summary = json_summary.with_stem(f"{json_summary.stem}-{part[0]}-of-{part[1]}")
     options: dict[str, Any] = {
         "fps": fps,
         "threshold": threshold,
@@ -208,39 +197,23 @@ def segment(
         "preset": preset,
         "every_frame": every_frame,
     }
-    check_numbers(fps, threshold)
-    if json_summary is not None:
-        check_place(json_summary)
-    Look(style.value, alpha).check()
-    of_each_kind = {job.outputs.output and job.outputs.output.suffix: job for job in planned}
-    for job in of_each_kind.values():
-        job.outputs.check_formats()
-        Encoding(codec, crf, preset).check(job.outputs.output)
-    files = [file for job in everything for file in job.outputs.planned(job.video)]
-    if json_summary is not None:
-        files.append(Planned(json_summary))
-    read = [Path(one) for one in (audio, weights, palette) if one is not None]
-    check_places(files, [*read, *(one.path for one in found)])
-    check_apart((file.path for file in files), inputs, pictures=pictures, outside=folders)
-    batch.settle_existing(planned, resume=resume, overwrite=overwrite)
+    batch = plan_batch(
+        inputs,
+        named,
+        options,
+        shard=parse_shard(shard, os.environ),
+        summary=json_summary,
+        also_read=[Path(one) for one in (audio, weights, palette) if one is not None],
+        resume=resume,
+        overwrite=overwrite,
+    )
     if dry_run:
-        for job in planned:
+        for job in batch.jobs:
             names = ", ".join(str(path) for path in job.outputs.paths())
             typer.echo(f"{job.video} -> {names}{' (complete)' if job.status == 'skipped' else ''}")
         return
-    overwrite = overwrite or resume
-    _run(
-        planned,
-        options,
-        weights,
-        _device_of_rank(device),
-        engine,
-        overwrite,
-        jobs,
-        json_summary,
-        quiet,
-        several,
-    )
+    segmenter = Segmenter(weights=weights, device=_device_of_rank(device), engine=engine.value)
+    _run(batch, segmenter, workers=jobs, quiet=quiet)
 
 
 def _check_values(named: dict[str, list[str]]) -> None:
@@ -254,38 +227,12 @@ def _check_values(named: dict[str, list[str]]) -> None:
                 )
 
 
-def _run(
-    planned: "list[Job]",
-    options: dict[str, Any],
-    weights: Path | None,
-    device: str,
-    engine: EngineChoice,
-    overwrite: bool,
-    workers: int,
-    json_summary: Path | None,
-    quiet: bool,
-    several: bool,
-) -> None:
-    from avsegcli import batch
+def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -> None:
     from avsegcli.commands import segment_progress as show
     from avsegcli.commands.console import open_console
-    from avsegcli.segmenter import Segmenter
 
-    segmenter = Segmenter(weights=weights, device=device, engine=engine.value)
-    if not several and len(planned) == 1:  # tell what is wrong before the model is loaded
-        job = planned[0]
-        audio, stream = options["audio"], options["audio_stream"]
-        if job.status == "waiting" and not job.make_folders:
-            try:
-                segmenter.check_files(
-                    job.video, job.outputs, audio=audio, audio_stream=stream, overwrite=overwrite
-                )
-            except (AvsegError, OSError) as error:
-                job.fail(error)
-                if json_summary is not None:
-                    batch.write_summary(json_summary, planned)
-                raise
-    if any(job.status == "waiting" for job in planned):
+    batch.check_files(segmenter)
+    if batch.is_waiting:
         predictor = segmenter.predictor
         if not quiet:
             typer.echo(
@@ -293,21 +240,9 @@ def _run(
                 f"on {predictor.device_name}",
                 err=True,
             )
-    try:
-        with show.SpeedBars(shown=not quiet) as bars:
-            batch.run(
-                planned,
-                segmenter,
-                options,
-                workers=workers,
-                overwrite=overwrite,
-                progress=bars.update,
-                finished=bars.end,
-            )
-    finally:
-        if json_summary is not None:
-            batch.write_summary(json_summary, planned)
-    for job in planned:
+    with show.SpeedBars(shown=not quiet) as bars:
+        batch.run(segmenter, workers=workers, progress=bars.update, finished=bars.end)
+    for job in batch.jobs:
         for problem in job.problems:
             typer.echo(f"avseg: warning: {problem}", err=True)
         if job.status == "failed":
@@ -315,12 +250,11 @@ def _run(
             if job.hint:
                 typer.echo(f"       {job.hint}", err=True)
     if not quiet:
-        done = [job for job in planned if job.summary is not None]
-        if several:
-            open_console().print(show.batch_table(planned))
-        elif done and done[0].summary is not None:
-            open_console().print(show.event_table(done[0].summary))
-    if any(job.status == "failed" for job in planned):
+        if batch.several:
+            open_console().print(show.batch_table(batch.jobs))
+        elif batch.jobs and batch.jobs[0].summary is not None:
+            open_console().print(show.event_table(batch.jobs[0].summary))
+    if any(job.status == "failed" for job in batch.jobs):
         raise typer.Exit(1)
 
 

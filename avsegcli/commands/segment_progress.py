@@ -1,5 +1,6 @@
 """What `avseg segment` shows of its progress and at its end."""
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
@@ -73,7 +74,7 @@ def event_table(summary: "Summary") -> Table:
     return table
 
 
-def batch_table(jobs: "list[Job]") -> Table:
+def batch_table(jobs: "Sequence[Job]") -> Table:
     """Lay out how each video of a run went; the last line counts."""
     table = Table(box=box.SIMPLE_HEAD, show_footer=True)
     counts = [
