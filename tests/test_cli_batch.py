@@ -3,11 +3,13 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 from videos import Read, RedWhenLoud, write_video
 
 from avsegcli import segmenter
@@ -340,11 +342,19 @@ def test_ctrl_c_is_code_130_says_what_was_done_and_leaves_no_half_file(
     assert all(not name.startswith(".") for name in written(out))
 
 
-def test_a_picture_with_a_sound_is_a_video(clip, tmp_path, capsys):
-    photo = tmp_path / "photo.png"
-    picture = np.full((49, 81, 3), (130, 110, 90), np.uint8)
-    picture[16:32, 20:40] = (30, 30, 230)
-    cv2.imwrite(str(photo), picture)
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pix_fmt"),
+    [("png", "png", "rgb24"), ("avif", "libsvtav1", "yuv420p"), ("mkv", "libx264", "yuv444p")],
+)
+def test_a_picture_with_a_sound_is_a_video(clip, tmp_path, capsys, suffix, codec, pix_fmt):
+    photo = tmp_path / f"photo.{suffix}"
+    picture = np.full((49, 81, 3), (90, 110, 130), np.uint8)
+    picture[16:32, 20:40] = (230, 30, 30)
+    with av.open(str(photo), "w") as file:
+        stream = file.add_stream(codec, rate=1)
+        stream.width, stream.height, stream.pix_fmt = 81, 49, pix_fmt
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode(None))
     output = tmp_path / "out.mp4"
     assert main(["segment", str(photo), "-o", str(output)]) == 1
     assert "--audio FILE" in capsys.readouterr().err
@@ -354,6 +364,15 @@ def test_a_picture_with_a_sound_is_a_video(clip, tmp_path, capsys):
     assert read.size == (81, 49)
     assert read.times[-1] == pytest.approx(0.5, abs=0.1)
     assert read.near(0.2)[2:8, 60:80].mean(axis=(0, 1)) == pytest.approx((90, 110, 130), abs=8)
+
+
+def test_a_picture_in_tiles_is_refused(clip, tmp_path, capsys, monkeypatch):
+    streams = [SimpleNamespace(disposition=Disposition.dependent)]
+    opened = SimpleNamespace(streams=SimpleNamespace(video=streams), close=lambda: None)
+    monkeypatch.setattr("avsegcli.media.still.open_media", lambda path: opened)
+    words = ["segment", "photo.heic", "--audio", str(clip), "-o", str(tmp_path / "out.mp4")]
+    assert main(words) == 1
+    assert "photo.heic is a picture in tiles" in capsys.readouterr().err
 
 
 def test_another_sound_decides_what_sounds(clip, tmp_path, capsys):

@@ -3,11 +3,21 @@
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from av.stream import Disposition
+
 from avsegcli.errors import MediaError
-from avsegcli.media.decode import SoundTrack, StreamDecoder, VideoReader, copy_of, open_media
+from avsegcli.media.decode import (
+    SoundTrack,
+    StreamDecoder,
+    VideoReader,
+    best_stream,
+    copy_of,
+    open_media,
+)
 from avsegcli.media.exif import exif_orientation
 
 STILL_RATE = Fraction(25)  # frames a second
@@ -15,18 +25,30 @@ STILL_LONGEST = 1920  # pixels; a larger picture is scaled down
 
 
 def open_pictures(path: Path, track: SoundTrack) -> VideoReader:
-    """Open a video, or a picture that is shown as long as a sound lasts.
+    """Open a video, or a single picture, which is shown as long as another file's sound lasts.
 
     Raises:
-        MediaError: if it cannot be read, or is a picture without another file's sound.
+        MediaError: if it cannot be read.
     """
+    if track.path != path and _is_picture(path):
+        return StillReader(path, sound_seconds(track))
+    return VideoReader(path)
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell whether a file holds one picture only, whatever kind of file it is."""
     with closing(open_media(path)) as container:
+        if any(one.disposition & Disposition.dependent for one in container.streams.video):
+            raise MediaError(
+                f"{path} is a picture in tiles, which are not put together",
+                "Make a JPEG of it first.",
+            )
         kind = container.format.name
-    if kind != "image2" and not kind.endswith("_pipe"):
-        return VideoReader(path)
-    if track.path == path:
-        raise MediaError(f"{path} is a picture without sound", "Give it one: --audio FILE.")
-    return StillReader(path, sound_seconds(track))
+        if kind == "image2" or kind.endswith("_pipe"):
+            return True
+        stream = best_stream(container, "video")
+        packets = StreamDecoder(container, stream).packets() if stream is not None else iter(())
+        return len(list(islice((packet for packet in packets if packet.size), 2))) == 1
 
 
 def sound_seconds(track: SoundTrack) -> float:
