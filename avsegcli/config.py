@@ -19,7 +19,7 @@ TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What decides the shape of the weights; stored in every checkpoint. The paper's r50."""
+    """What a model is built of and how it is asked; stored in every checkpoint. The paper's r50."""
 
     backbone: str = "resnet50"  # efficientnet-lite0, resnet50, swin-tiny, pvt-v2-b5
     audio_encoder: str = "vggish"  # vggish, small
@@ -150,7 +150,7 @@ def _find_senseless(config: Config) -> list[str]:
     model, data, optim = config.model, config.data, config.optim
     positive = {
         "model": ("size", "hidden_dim", "num_heads", "ffn_dim", "num_tokens", "codebook_size"),
-        "data": ("size", "num_frames", "batch_size", "clips_per_epoch"),
+        "data": ("num_frames", "batch_size", "clips_per_epoch"),
         "optim": ("epochs", "accumulate"),
     }
     positive["model"] += ("decomposition_layers", "decoder_layers", "pyramid_dim", "mask_channels")
@@ -178,11 +178,12 @@ def _find_senseless(config: Config) -> list[str]:
         problems.append("'data.workers' should be at least 0, or -1")
     if not 0 <= data.scene <= 1:
         problems.append("'data.scene' should be between 0 and 1")
-    if not sum(data.num_sounding) > 0 or min(data.num_sounding) < 0:
+    if not 0 < sum(data.num_sounding) < math.inf or min(data.num_sounding) < 0:
         problems.append("'data.num_sounding' should be shares, not all of them 0")
     ranges = {  # value, the least one, whether that is allowed itself, what it must stay below
         "model.dropout": (model.dropout, 0, True, 1),
         "model.encoder_layers": (model.encoder_layers, 0, True, math.inf),
+        "data.size": (data.size, 2, True, math.inf),  # sides of composed frames are even
         "model.class_threshold": (model.class_threshold, 0, False, 1),
         "optim.lr": (optim.lr, 0, False, math.inf),
         "optim.backbone_lr_factor": (optim.backbone_lr_factor, 0, True, math.inf),
@@ -192,7 +193,7 @@ def _find_senseless(config: Config) -> list[str]:
         "optim.ema_decay": (optim.ema_decay, 0, True, 1),
         "optim.warmup_steps": (optim.warmup_steps, 0, True, math.inf),
         "optim.frozen_stages": (optim.frozen_stages, 0, True, math.inf),
-        "optim.seed": (optim.seed, 0, True, math.inf),
+        "optim.seed": (optim.seed, 0, True, 2**63),
     }
     for key, weight in vars(config.loss).items():
         ranges[f"loss.{key}"] = (weight, 0, True, math.inf)
@@ -284,6 +285,9 @@ def load_config(
 def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any]:
     """Merge the tables of one data set into the others, and drop those of the rest."""
     common = {key: value for key, value in values.items() if key not in DATASETS}
+    for key in DATASETS:
+        if not isinstance(values.get(key, {}), dict):
+            raise ConfigError(f"'{key}' holds tables of settings, not {values[key]!r}")
     if dataset in DATASETS:
         _merge(common, values.get(dataset, {}))
     return common

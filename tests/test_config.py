@@ -53,11 +53,21 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("data.workers=-2", "'data.workers' should be at least 0, or -1"),
         ("optim.lr=-1.0", "'optim.lr' should be above 0"),
         ("optim.clip_norm=0.0", "'optim.clip_norm' should be above 0"),
-        ("optim.seed=-1", "'optim.seed' should be at least 0"),
+        *(
+            (f"optim.seed={seed}", f"'optim.seed' should be at least 0 and below {2**63}")
+            for seed in (-1, 2**63)
+        ),
+        ("data.size=1", "'data.size' should be at least 2"),
         ("optim.ema_decay=2.0", "'optim.ema_decay' should be at least 0 and below 1"),
         ("model.dropout=2.0", "'model.dropout' should be at least 0 and below 1"),
         ("data.scene=1.5", "'data.scene' should be between 0 and 1"),
-        ("data.num_sounding=[0, 0]", "'data.num_sounding' should be shares, not all of them 0"),
+        *(
+            (
+                f"data.num_sounding={shares}",
+                "'data.num_sounding' should be shares, not all of them 0",
+            )
+            for shares in ("[0, 0]", "[]", "[2, -1]", "[inf, 1]", "[nan, 1]", "[1e308, 1e308]")
+        ),
         ("model.class_threshold=0.0", "'model.class_threshold' should be above 0 and below 1"),
         ("model.class_threshold=1.0", "'model.class_threshold' should be above 0 and below 1"),
         ("optim.frozen_stages=-1", "'optim.frozen_stages' should be at least 0"),
@@ -135,3 +145,10 @@ def test_an_unknown_preset_and_a_broken_file_are_refused(tmp_path):
     broken.write_text("lr = = 3")
     with pytest.raises(ConfigError, match=r"broken\.toml"):
         load_config("lite", broken)
+
+
+@pytest.mark.parametrize("dataset", [None, "s4", "avss"])
+def test_tables_of_a_data_set_that_are_none_are_refused(tmp_path, dataset):
+    (tmp_path / "mine.toml").write_text("avss = 3")
+    with pytest.raises(ConfigError, match="'avss' holds tables of settings, not 3"):
+        load_config("lite", tmp_path / "mine.toml", dataset=dataset)
