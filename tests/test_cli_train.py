@@ -10,6 +10,7 @@ import torch
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
+from avsegcli.training import trainer
 
 TINY = """
 [model]
@@ -251,6 +252,15 @@ def test_an_epoch_smaller_than_a_batch_is_refused(train, capsys):
         "4 clips an epoch are fewer than one batch of 5",
         "lower it with --set data.batch_size=1",
     )
+
+
+def test_too_little_memory_is_two_lines(train, capsys, monkeypatch):
+    def step(_trainer, _batches):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(trainer.Trainer, "step", step)
+    assert train() == 1
+    assert two_lines(capsys)[0].startswith("not enough memory: CUDA out of memory")
 
 
 def test_ctrl_c_ends_with_130_and_can_be_resumed(train, tmp_path, capsys, monkeypatch):

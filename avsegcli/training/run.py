@@ -11,6 +11,7 @@ from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import StoredData, open_training
 from avsegcli.training.idle_settings import idle_settings
+from avsegcli.training.memory import told_as_too_little
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
@@ -22,6 +23,7 @@ from avsegcli.training.trainer import Trainer
 from avsegcli.weights import find
 
 
+@told_as_too_little()
 def start_training(
     config: Config,
     dataset: str | Path,
@@ -59,7 +61,8 @@ def start_training(
         report: is told what a person should see.
 
     Raises:
-        AvsegError: data, weights or the run folder are not as they should be.
+        AvsegError: data, weights or the run folder are not as they should be, or there is not
+            enough memory.
     """
     check_run_folder(out, may_hold_run=resume or force)
     team = join_team(device)
@@ -69,21 +72,13 @@ def start_training(
         notes += idle_settings(config, train.clips)
     trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
     if resume:
-        trainer.resume()
-        for change in changed_settings(out, config):
-            trainer.report(f"note: {change}")
         starts = {
             "--init": init,
             "--backbone-weights": backbone_weights,
             "--audio-weights": audio_weights,
         }
-        for option in (option for option, given in starts.items() if given is not None):
-            trainer.report(f"note: {option} has no effect on a run that goes on")
+        _resume(trainer, [option for option, given in starts.items() if given is not None])
         if trainer.is_done:
-            trainer.report(
-                f"nothing left to do: {out} is at the end of epoch {trainer.progress.epoch}; "
-                "more with --set optim.epochs"
-            )
             team.leave()
             return
     else:
@@ -113,6 +108,20 @@ def start_training(
             remove_run(out)  # nothing was learned before the damaged clip
         raise
     team.leave()
+
+
+def _resume(trainer: Trainer, idle_options: Collection[str]) -> None:
+    """Go on with a run, and say what is not as it was; `idle_options` are for new runs only."""
+    trainer.resume()
+    for change in changed_settings(trainer.run, trainer.config):
+        trainer.report(f"note: {change}")
+    for option in idle_options:
+        trainer.report(f"note: {option} has no effect on a run that goes on")
+    if trainer.is_done:
+        trainer.report(
+            f"nothing left to do: {trainer.run} is at the end of epoch {trainer.progress.epoch}; "
+            "more with --set optim.epochs"
+        )
 
 
 def _initialise(
