@@ -49,7 +49,7 @@ TRAINING_SETTINGS = CompositionSettings(
 
 
 class TrainingData(Protocol):
-    """Batches without end, the same for the same seed wherever one begins."""
+    """The batches of each epoch, the same for the same seed wherever one begins."""
 
     classes: tuple[str, ...]
     batches_per_epoch: int

@@ -1,4 +1,4 @@
-"""The losses of the paper, Eq. 8-10, and two of ours that composed clips allow."""
+"""The losses of the paper, Eq. 8-10, and three of ours that composed clips allow."""
 
 import torch
 import torch.nn.functional as F
