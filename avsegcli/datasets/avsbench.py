@@ -4,6 +4,7 @@ Its files are named in `avsbench_files`.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,8 @@ class AvsBench:
         notes: what a user should know about these data, one sentence each.
 
     Raises:
-        DataError: if the root, its table or a column is missing, or the split has no clip or two of
-            one name.
+        DataError: if the root, its table or a column is missing, or the split has no clip or names
+            one twice.
     """
 
     def __init__(self, root: Path, split: str = "test", *, subset: Subset = "avss") -> None:
@@ -56,21 +57,26 @@ class AvsBench:
         if not self._rows:
             splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
             raise DataError(f"{table} has no clip of split '{split}'", f"Splits it has: {splits}.")
-        self._refuse_one_name_twice(table, rows, split)
+        self._names = self._name_clips(table, rows, split)
         self._coloured = subset == "avss"
         self.classes = read_classes(self.root / "label2idx.json", 1) if self._coloured else BINARY
         self.notes = self._note_missing_sounds()
 
-    def _refuse_one_name_twice(self, table: Path, rows: list[Row], split: str) -> None:
-        column = self._layout.columns[0]
-        lines: dict[str, int] = {}
+    def _name_clips(self, table: Path, rows: list[Row], split: str) -> list[str]:
+        """Name each clip as the table does, where that says too little with its group before it."""
+        column, *others = self._layout.columns
+        groups = [other for other in others if other != "split"]
+        lines: dict[tuple[str, ...], int] = {}
         for line, row in enumerate(rows, start=2):
-            if row["split"] == split and lines.setdefault(row[column], line) != line:
+            place = tuple(row[key] for key in [*groups, column])
+            if row["split"] == split and lines.setdefault(place, line) != line:
                 raise DataError(
-                    f"{table}, rows {lines[row[column]]} and {line}, "
+                    f"{table}, rows {lines[place]} and {line}, "
                     f"name two clips of split '{split}' '{row[column]}'",
                     "Remove or rename one of them.",
                 )
+        counts = Counter(name for *_, name in lines)
+        return ["_".join(place) if counts[place[-1]] > 1 else place[-1] for place in lines]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -108,7 +114,9 @@ class AvsBench:
         log_mel = self._layout.locate_log_mel(self.root, self._rows[index])
         if log_mel is not None and not log_mel.exists():
             log_mel = None
-        return Clip(files.name, frames, waveform, labels, annotated, visible, heard, log_mel)
+        return Clip(
+            self._names[index], frames, waveform, labels, annotated, visible, heard, log_mel
+        )
 
     def has_sound(self, index: int) -> bool:
         """Whether a clip has a sound file."""

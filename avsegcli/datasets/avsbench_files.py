@@ -48,7 +48,6 @@ HANDED_OUT = (
 class ClipFiles(NamedTuple):
     """Where the parts of one clip are."""
 
-    name: str
     frames: list[Path]
     masks: list[Path | None]  # one for each frame; None: it has no label
     extras: Path | None  # folder of what `avseg compose` adds; None: this subset never has any
@@ -91,7 +90,6 @@ def _locate_s4(root: Path, row: Row) -> ClipFiles:
     data = root / "s4_data"
     annotated = BINARY_FRAMES[:1] if row["split"] == "train" else BINARY_FRAMES
     return ClipFiles(
-        name,
         [data / "visual_frames" / place / f"{name}_{n}.png" for n in BINARY_FRAMES],
         [
             data / "gt_masks" / place / f"{name}_{n}.png" if n in annotated else None
@@ -110,7 +108,6 @@ def _locate_ms3(root: Path, row: Row) -> ClipFiles:
     name, data = row["name"], root / "ms3_data"
     masks = data / "gt_masks" / row["split"] / name
     return ClipFiles(
-        name,
         [data / "visual_frames" / name / f"{name}.mp4_{n}.png" for n in BINARY_FRAMES],
         [masks / f"{name}_{n}.png" for n in BINARY_FRAMES],
         extras=None,
@@ -136,7 +133,6 @@ def avss_files(root: Path, row: Row, num_frames: int) -> ClipFiles:
     frames, masks = folder / "frames", folder / "labels_rgb"
     annotated = 1 if (row["label"], row["split"]) == ("v1s", "train") else num_frames
     return ClipFiles(
-        row["uid"],
         [frames / f"{t}.jpg" for t in range(num_frames)],
         [masks / f"{t}.png" if t < annotated else None for t in range(num_frames)],
         extras=folder,

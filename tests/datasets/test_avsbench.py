@@ -160,6 +160,16 @@ def test_ms3_is_read_with_its_odd_names_and_palette_masks(tmp_path):
     assert len(dataset.notes) == 1
 
 
+def test_clips_of_one_name_in_two_groups_are_told_apart(tmp_path):
+    folder = write_drawn_avss(tmp_path)
+    shutil.copytree(folder, tmp_path / "v2" / "one")
+    (tmp_path / "metadata.csv").write_text(
+        "uid,label,split\none,v1m,test\none,v2,test\none,v2,val\n"
+    )
+    assert [clip.name for clip in AvsBench(tmp_path)] == ["v1m_one", "v2_one"]
+    assert AvsBench(tmp_path, "val")[0].name == "one"
+
+
 def test_grey_and_palette_masks_give_indices_and_colours_are_refused(tmp_path):
     write_picture(tmp_path / "grey.png", MASK * 255)
     write_palette_png(tmp_path / "palette.png", MASK * 200)
@@ -191,7 +201,7 @@ def replace_bytes(name, content):
         (replace("metadata.csv", "uid,label,split\none,v1m,val\n"), "no clip of split 'test'"),
         (replace("metadata.csv", ""), "has no column 'uid'"),
         (
-            replace("metadata.csv", "uid,label,split\none,v1m,test\none,v2,val\none,v2,test\n"),
+            replace("metadata.csv", "uid,label,split\none,v2,test\none,v2,val\none,v2,test\n"),
             "rows 2 and 4, name two clips of split 'test' 'one'",
         ),
         (replace_bytes("metadata.csv", b"\xff\xfe\x00,"), "is no CSV table"),
