@@ -46,6 +46,7 @@ def write_video(
     times: Sequence[Fraction] | None = None,
     time_base: Fraction | None = None,
     codec: str = "libx264",
+    options: dict[str, str] | None = None,
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
     sound: str | None = "aac",
@@ -66,7 +67,7 @@ def write_video(
     if times is None:
         times = [i / rate for i in range(round(seconds * rate))]
     with av.open(str(path), "w", container_options=container_options or {}) as output:
-        video = output.add_stream(codec, rate=rate, options={"preset": "ultrafast"})
+        video = output.add_stream(codec, rate=rate, options=options or {"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = width, height, pix_fmt
         video.codec_context.time_base = video.time_base = time_base
         if rotation:

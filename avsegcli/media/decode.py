@@ -8,7 +8,7 @@ from the start of the file, the earliest time stamp of any of its streams.
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -304,14 +304,14 @@ class VideoReader:
         it. They can be read once.
         """
         stored_base = self._stream.time_base
-        start = start_in(self._container, stored_base)
         step = max(1, round(1 / (self.rate * self.time_base)))
         held: Any | None = None  # until the next one tells how long it is shown
-        for decoded in self._pending:
-            if decoded.pts is not None:
-                pts = self._on_the_beat((decoded.pts - start) * stored_base)
-            else:
-                pts = 0 if held is None else held.pts + step
+        for (decoded, pts), (_, following) in pairwise(chain(self._stamped(), [(None, None)])):
+            expected = 0 if held is None else held.pts + step
+            if pts is None:
+                pts = expected
+            elif held is not None and following is not None and expected < following <= pts:
+                pts = expected  # a slip: the next one is back in line
             if held is not None:
                 if pts <= held.pts:
                     self._left_out += 1
@@ -324,6 +324,26 @@ class VideoReader:
             self._end = float((pts + shown) * self.time_base)
         if held is not None:
             yield held
+
+    def _stamped(self) -> Iterator[tuple[Any, int | None]]:
+        """Pair the decoded frames with their time stamps, in `time_base`, or with None.
+
+        AVI and some others know the times of decoding only, and these are then given as times of
+        presentation, too: with B-frames they go back and forth. As FFmpeg does, this takes the
+        kind of time stamp that has gone back less often.
+        """
+        stored_base = self._stream.time_base
+        start = start_in(self._container, stored_base)
+        last, times_back = [-math.inf, -math.inf], [0, 0]  # of presentation, of decoding
+        for decoded in self._pending:
+            for kind, stamp in enumerate((decoded.pts, decoded.dts)):
+                if stamp is not None:
+                    times_back[kind] += stamp <= last[kind]
+                    last[kind] = stamp
+            of_decoding = times_back[0] > times_back[1] or decoded.pts is None
+            stamp = decoded.dts if of_decoding else decoded.pts
+            on_beat = None if stamp is None else self._on_the_beat((stamp - start) * stored_base)
+            yield decoded, on_beat
 
     def _on_the_beat(self, time: Fraction) -> int:
         """Undo the rounding of a container: the tick of the exact rate next to `time`."""

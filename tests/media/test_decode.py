@@ -58,6 +58,26 @@ def test_pictures_of_joined_files_are_missed_in_words(tmp_path):
     assert any("whose time stamps go back" in line for line in video.problems())
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".asf"])
+def test_times_of_decoding_only_lose_no_picture(tmp_path, suffix):
+    b_frames = {"preset": "veryfast", "x264-params": "bframes=3:b-adapt=0:b-pyramid=normal"}
+    path = write_video(tmp_path / f"a{suffix}", rate=Fraction(25), options=b_frames, sound=None)
+    times = [frame.time for frame in VideoReader(path)]
+    assert times == pytest.approx(times[0] + np.arange(50) / 25, abs=0.041)
+
+
+def test_one_time_stamp_that_is_off_loses_no_picture(tmp_path):
+    path = write_video(tmp_path / "a.mkv", rate=Fraction(25), seconds=1, sound=None)
+    off = tmp_path / "b.mkv"
+    with av.open(str(path)) as source, av.open(str(off), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for n, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            packet.pts += 500 * (n == 10)
+            packet.stream = stream
+            target.mux(packet)
+    assert [f.time for f in VideoReader(off)] == pytest.approx(np.arange(25) / 25, abs=1e-3)
+
+
 def test_the_length_of_matroska_counts_from_its_start(tmp_path):
     video = VideoReader(write_video(tmp_path / "a.mkv", start=5, seconds=1))
     assert video.duration == pytest.approx(1.0, abs=0.1)
