@@ -46,7 +46,7 @@ class ModelConfig:
     # Exponents of what decoder, tokens, sound and picture say of a query's class; only training on
     # clips that say what is heard and what is visible teaches the latter three.
     agreement: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
-    class_threshold: float = 0.5  # a query of this class probability is just heard
+    class_threshold: float = 0.25  # a query of this class probability is just heard
 
 
 @dataclass(frozen=True)
