@@ -1,10 +1,13 @@
 """The files that can be written of one video: which are wanted, and how they come about."""
 
 import re
+import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -14,8 +17,8 @@ import av
 
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.media.alpha import AlphaWriter, check_alpha
-from avsegcli.media.containers import CONTAINERS, container_of
-from avsegcli.media.decode import SoundTrack, VideoReader
+from avsegcli.media.containers import CONTAINERS, Container, container_of
+from avsegcli.media.decode import SoundTrack, VideoReader, open_media
 from avsegcli.media.encode import VideoWriter
 from avsegcli.media.export_json import JsonFile
 from avsegcli.media.export_masks import (
@@ -34,13 +37,21 @@ from avsegcli.media.writable import (
     told_as_cannot_write,
     written_whole,
 )
-from avsegcli.report_page import Report
+from avsegcli.report_page import TYPES, Report
 from avsegcli.results import FrameResult
 from avsegcli.timeline import Event
 from avsegcli.timeline_files import check_timeline, write_timeline
 from avsegcli.whole_file import place_of
 
-PLAYED_BY_BROWSERS = (".mp4", ".m4v", ".webm")
+PAGE_SUFFIXES = (".html", ".htm")
+VIDEO_OF_BROWSERS = frozenset({"h264", "vp8", "vp9", "av1"})
+SOUND_OF_BROWSERS = frozenset({"aac", "mp3", "opus", "vorbis", "flac"})
+MP4 = CONTAINERS[".mp4"]
+MP4_OF_PAGE = MP4._replace(copied=MP4.copied & SOUND_OF_BROWSERS)
+NAMED_PRESETS = (  # of x264 and x265
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
 FRAMES = "yuv420p"  # what frames are painted in
 EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
 
@@ -110,6 +121,11 @@ class Outputs:
             check_alpha(self.alpha_video)
         for path in self.timeline:
             check_timeline(path)
+        if self.report and self.report.suffix.lower() not in PAGE_SUFFIXES:
+            raise MediaError(
+                f"cannot write {self.report}: a report is a page for browsers",
+                f"Use one of {', '.join(PAGE_SUFFIXES)}.",
+            )
 
     def check(self, *, inputs: Sequence[Path], overwrite: bool = False) -> None:
         """Make sure that all can be written.
@@ -196,37 +212,69 @@ class Encoding:
                 "a codec, crf or preset is given, but no painted video that is encoded so",
                 f"Give -o a name that ends in one of {', '.join(CONTAINERS)}.",
             )
-        self.pix_fmt(output)
+        codec, _ = self.encoder(output)
+        if codec in ("libx264", "libx265") and self.preset not in (None, *NAMED_PRESETS):
+            raise self._refused(codec)
+        self.fit(output)
+        with av.open(BytesIO(), "w", format=container_of(output).muxer) as file:
+            try:
+                file.add_stream(codec)
+            except ValueError as error:
+                raise ConfigError(
+                    f"no {output.suffix} file holds what {codec} encodes",
+                    "Choose another encoder, or another suffix.",
+                ) from error
 
-    def pix_fmt(self, output: Path, *, odd: bool = False) -> str | None:
-        """Try the encoder and return the format of pixels that it takes; None: that of the frames.
+    def fit(
+        self, output: Path, video: VideoReader | None = None, *, odd: bool = False
+    ) -> tuple[str | None, Fraction | None]:
+        """Try the encoder.
 
         Args:
-            output: the video.
-            odd: its size is, and asks for full chroma.
+            output: the file to be.
+            video: that the frames come from; None: any.
+            odd: the size is, and asks for full chroma.
+
+        Returns:
+            The format of pixels that it takes; None: that of the frames. And the unit of its time
+            stamps, in seconds; None: that of the video.
 
         Raises:
-            ConfigError: if it takes none.
+            ConfigError: if it does not work.
         """
         if self == Encoding():
-            return None
+            return None, None
         codec, options = self.encoder(output)
+        formats = _pixel_formats(codec, odd)
+        rate = video.rate if video else Fraction(25)
+        time_base = video.time_base if video else 1 / rate
         refused: Exception | None = None
-        for pix_fmt in _pixel_formats(codec, odd):
+        for unit, pix_fmt in product((time_base, 1 / rate), formats):  # some know no fine units
             context: Any = av.CodecContext.create(codec, "w")
             context.width, context.height = 256, 256
             context.pix_fmt = pix_fmt
-            context.time_base = Fraction(1, 25)
+            context.framerate, context.time_base = rate, unit
             context.options = options
             try:
                 context.open()
             except av.FFmpegError as error:
                 refused = refused or error
             else:
-                return None if pix_fmt == FRAMES else pix_fmt
-        said = " ".join(f"{key} {value}" for key, value in options.items() if key != "x265-params")
+                return None if pix_fmt == FRAMES else pix_fmt, None if unit == time_base else unit
+        raise self._refused(codec, video) from refused
+
+    def _refused(self, codec: str, video: VideoReader | None = None) -> ConfigError:
+        given = {"crf": self.crf, "preset": self.preset}
+        said = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
         where = f"with: {said}" if said else "on this machine"
-        raise ConfigError(f"the encoder {codec} does not work {where}") from refused
+        if video is not None:
+            where = f"for {video.path}, of {float(video.rate):g} frames a second"
+        hint = f"`ffmpeg -h encoder={codec}` lists what it takes."
+        if codec in ("libx264", "libx265"):
+            hint = f"Presets are {', '.join(NAMED_PRESETS)}."
+        elif codec.startswith("lib"):
+            hint = "Presets are whole numbers, larger ones faster."
+        return ConfigError(f"the encoder {codec} does not work {where}", hint)
 
 
 def _pixel_formats(codec: str, odd: bool) -> list[str]:
@@ -300,8 +348,7 @@ class Writers:
         try:
             self._start()
         except BaseException:
-            self._open.close()
-            self._files.__exit__(MediaError, MediaError(""), None)
+            self.__exit__(*sys.exc_info())
             raise
         return self
 
@@ -349,24 +396,39 @@ class Writers:
             self._json = JsonFile(parts[wanted.json], self._classes, about)
             self._open.callback(self._json.close)
         if wanted.report is not None:
-            if name is not None and name.suffix.lower() in PLAYED_BY_BROWSERS:
+            if name is not None and self._played_by_browsers(name):
                 self._shown = parts[name]
             else:
                 folder = Path(self._files.enter_context(TemporaryDirectory()))
                 self._shown = folder / "painted.mp4"
-                self._painted.append(self._video_writer(self._shown, wanted.report))
+                page_video = self._video_writer(self._shown, wanted.report, MP4_OF_PAGE)
+                self._painted.append(page_video)
             self._report = Report(video.path.name, self._model, self._classes, self._colours)
 
-    def _video_writer(self, part: Path, name: Path) -> VideoWriter:
+    def _played_by_browsers(self, output: Path) -> bool:
+        if output.suffix.lower() not in TYPES:
+            return False
+        video = av.Codec(self._encoding.encoder(output)[0], "w").canonical_name
+        with closing(open_media(self._track.path)) as container:
+            sound = self._track.stream_in(container).codec_context.codec.canonical_name
+        copied = sound in container_of(output).copied
+        return video in VIDEO_OF_BROWSERS and (sound in SOUND_OF_BROWSERS or not copied)
+
+    def _video_writer(
+        self, part: Path, name: Path, container: Container | None = None
+    ) -> VideoWriter:
         encoding = self._encoding if name == self._wanted.output else Encoding()
         odd = bool(self._painter.wide * self._video.width % 2 or self._video.height % 2)
+        pix_fmt, time_base = encoding.fit(part, self._video, odd=odd)
         writer = VideoWriter(
             part,
             self._video,
             self._track,
             name=name,
+            container=container,
             encoder=encoding.encoder(part),
-            pix_fmt=encoding.pix_fmt(part, odd=odd),
+            pix_fmt=pix_fmt,
+            time_base=time_base,
             wide=self._painter.wide,
         )
         return self._open.enter_context(writer)

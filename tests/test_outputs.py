@@ -1,10 +1,13 @@
 """Every kind of output, read back by what others would read it with."""
 
+import base64
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,6 +19,7 @@ from videos import GREY, Read, RedWhenLoud, square_at, write_video
 
 from avsegcli.datasets.files import read_indices
 from avsegcli.errors import ConfigError, MediaError
+from avsegcli.media.encode import VideoWriter
 from avsegcli.media.palette import class_colour
 from avsegcli.segmenter import Segmenter
 
@@ -188,6 +192,21 @@ def test_if_one_output_fails_none_appears(clip, segmenter, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_start_that_fails_copies_no_sound_and_leaves_nothing(
+    clip, segmenter, tmp_path, monkeypatch
+):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    ended = []
+    monkeypatch.setattr("avsegcli.outputs.MaskFolder", full)
+    monkeypatch.setattr(VideoWriter, "__exit__", lambda self, kind, *_: ended.append(kind))
+    with pytest.raises(MediaError, match="no space left on device"):
+        segmenter.segment_file(clip, tmp_path / "a.mp4", masks=tmp_path / "m")
+    assert ended == [MediaError]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_of_masks_is_replaced_only_if_it_holds_nothing_else(clip, segmenter, tmp_path):
     folder = tmp_path / "m"
     segmenter.segment_file(clip, masks=folder, fps=1)
@@ -266,11 +285,45 @@ def test_an_encoder_has_the_pixels_that_it_takes(segmenter, tmp_path, codec, siz
     assert written.near(0.1)[-8:, -8:].mean(axis=(0, 1)) == pytest.approx(GREY, abs=4)
 
 
-def test_x265_tells_errors_only(clip, segmenter, tmp_path, capfd):
+def test_encoders_tell_errors_only(clip, segmenter, tmp_path, capfd):
     segmenter.segment_file(clip, tmp_path / "a.mp4", codec="libx265", preset="ultrafast")
     assert capfd.readouterr() == ("", "")
-    with pytest.raises(ConfigError, match=r"libx265 does not work with: preset lightning$"):
-        segmenter.segment_file(clip, tmp_path / "b.mp4", codec="libx265", preset="lightning")
+    for codec in ("libx264", "libx265", "libsvtav1", "libvpx-vp9"):
+        with pytest.raises(ConfigError, match=rf"{codec} does not work with: preset lightning$"):
+            segmenter.segment_file(clip, tmp_path / "b.mp4", codec=codec, preset="lightning")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_encoders_that_know_a_few_rates_or_coarse_times_only_are_used(clip, segmenter, tmp_path):
+    for codec in ("mpeg2video", "mpeg4"):
+        source = write_video(tmp_path / f"{codec}.mkv", seconds=0.4, time_base=Fraction(1, 90090))
+        segmenter.segment_file(source, tmp_path / f"{codec}.mp4", codec=codec)
+        ours, theirs = Read(tmp_path / f"{codec}.mp4"), Read(source)
+        assert ours.codec == codec
+        assert ours.times == pytest.approx(theirs.times, abs=2e-3)
+    odd = write_video(tmp_path / "odd.mp4", seconds=0.4, rate=Fraction(17))
+    with pytest.raises(ConfigError, match=r"mpeg2video does not work for .*odd.mp4, of 17 frames"):
+        segmenter.segment_file(odd, tmp_path / "b.mp4", codec="mpeg2video")
+
+
+@pytest.mark.parametrize(
+    ("sound", "suffix", "codec", "shown"),
+    [
+        ("aac", None, None, ("h264", "aac")),
+        ("ac3", None, None, ("h264", "aac")),
+        ("ac3", ".mp4", None, ("h264", "aac")),
+        ("ac3", ".webm", None, ("vp9", "opus")),
+        ("aac", ".mp4", "mpeg4", ("h264", "aac")),
+    ],
+)
+def test_the_report_carries_what_browsers_play(segmenter, tmp_path, sound, suffix, codec, shown):
+    source = write_video(tmp_path / "a.mkv", seconds=0.2, sound=sound)
+    output = tmp_path / f"b{suffix}" if suffix else None
+    segmenter.segment_file(source, output, codec=codec, report=tmp_path / "r.html")
+    found = re.search(r"data:video/\w+;base64,([\w+/=]+)", (tmp_path / "r.html").read_text())
+    with av.open(io.BytesIO(base64.b64decode(found[1]))) as container:
+        codecs = [stream.codec_context.codec.canonical_name for stream in container.streams]
+    assert tuple(codecs) == shown
 
 
 def test_options_of_an_encoder_without_a_video_to_encode_are_refused(clip, segmenter, tmp_path):
@@ -334,12 +387,14 @@ def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_pat
         segmenter.segment_file(clip, tmp_path / "a.mp4", codec="aac")
     with pytest.raises(ConfigError, match="the encoder png takes no YUV frames, only rgb24, "):
         segmenter.segment_file(clip, tmp_path / "a.mov", codec="png")
+    with pytest.raises(ConfigError, match=r"no \.webm file holds what libx264 encodes"):
+        segmenter.segment_file(clip, tmp_path / "a.webm", codec="libx264")
     for colour in ((300, 0, 0), (1, 2), (1, 2, 3, 4), (0.5, 0, 0), "#ff0000", 7):
         with pytest.raises(ConfigError, match="in the palette is not three whole numbers"):
             segmenter.segment_file(clip, tmp_path / "a.mp4", palette=[colour])
     with pytest.raises(ConfigError, match="no engine is called 'tpu'"):
         Segmenter(engine="tpu")
-    for wrong in ({"alpha_video": "a.mp4"}, {"timeline": "a.doc"}):
+    for wrong in ({"alpha_video": "a.mp4"}, {"timeline": "a.doc"}, {"report": "a.pdf"}):
         with pytest.raises(MediaError):
             segmenter.segment_file(clip, **wrong)
     with pytest.raises(ConfigError, match="no output"):

@@ -3,6 +3,7 @@
 import math
 import os
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,8 +39,10 @@ class VideoWriter:
         video: the video that the frames come from.
         sound: the file whose sound goes with them.
         name: of the file in error messages, if `path` is a temporary one.
-        encoder: FFmpeg's name of the encoder and its options; None: those of the suffix.
+        container: what kind of file it is; None: what its suffix says.
+        encoder: FFmpeg's name of the encoder and its options; None: those of the container.
         pix_fmt: what is encoded; None: the frames' yuv420p where the encoder takes their size.
+        time_base: unit of the time stamps that are encoded, in seconds; None: that of the video.
         wide: the frames are this many times as wide as those of the video.
 
     Raises:
@@ -53,12 +56,14 @@ class VideoWriter:
         sound: Path | SoundTrack,
         *,
         name: Path | None = None,
+        container: Container | None = None,
         encoder: tuple[str, dict[str, str]] | None = None,
         pix_fmt: str | None = None,
+        time_base: Fraction | None = None,
         wide: int = 1,
     ) -> None:
         self._name = name or path
-        container = container_of(path)
+        container = container or container_of(path)
         codec, options = encoder or container.video
         with told_as_cannot_write(self._name):
             self._output = _create(path, container)
@@ -74,7 +79,7 @@ class VideoWriter:
         context.width, context.height = wide * video.width, video.height
         odd = context.width % 2 or video.height % 2
         context.pix_fmt = pix_fmt or ("yuv444p" if odd and codec in FULL_CHROMA else "yuv420p")
-        context.time_base = video.time_base
+        context.time_base = time_base or video.time_base
         context.sample_aspect_ratio = video.sample_aspect_ratio
         context.colorspace, context.color_trc = video.colorspace, video.color_trc
         context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
