@@ -1,12 +1,17 @@
 """The network in ONNX Runtime, which starts at once."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from avsegcli.graph_predictor import GraphPredictor
+
+# Without this it would report on itself over the network, without asking, and write to HOME.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 
 class OnnxPredictor(GraphPredictor):

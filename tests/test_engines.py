@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -24,7 +23,7 @@ from avsegcli.fetch import file_sha256
 from avsegcli.graph_export import export_graph
 from avsegcli.model.inference import fuse_for_inference
 from avsegcli.model.qsd import build_qsd
-from avsegcli.onnx_predictor import OnnxPredictor
+from avsegcli.onnx_predictor import OnnxPredictor, onnxruntime  # asked to report to nobody
 from avsegcli.postprocess import class_probs
 from avsegcli.predictor import Predictor
 from avsegcli.segmenter import Segmenter
@@ -218,3 +217,10 @@ def test_openvino_reports_to_nobody():
     script = "import sys, avsegcli.openvino_predictor; print(sys.modules['openvino_telemetry'])"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "None"
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path):
+    command = [sys.executable, "-c", "import avsegcli.onnx_predictor"]
+    ran = subprocess.run(command, env={"HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
