@@ -57,6 +57,7 @@ class Sound:
             yield packet
 
     def _copy(self) -> Iterator[Any]:
+        lead_in: Any | None = None  # the last packet before time 0, which decoders start from
         for packet in self._decoder.packets():
             if packet.dts is None:
                 continue  # the empty packet at the end
@@ -64,6 +65,12 @@ class Sound:
             if packet.pts is not None:
                 packet.pts -= self._start
             packet.stream = self._stream
+            if packet.dts + (packet.duration or 0) <= 0:
+                lead_in = packet
+                continue  # else what an edit list cuts away is heard where there is none
+            if lead_in is not None:
+                yield lead_in
+                lead_in = None
             yield packet
 
     def _encode(self) -> Iterator[Any]:

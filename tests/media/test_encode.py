@@ -1,5 +1,6 @@
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from videos import Read, read_sound, write_video
@@ -137,6 +138,25 @@ def test_late_sound_stays_late(tmp_path):
     written = rewrite(source, tmp_path / "b.mp4")
     assert written.sound[0][0] == pytest.approx(read_sound(source)[1][0][0], abs=1e-3)
     assert written.sound[0][0] > 0.6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_an_edit_list_cuts_away_is_not_copied(tmp_path, suffix):
+    whole = write_video(tmp_path / "whole.mp4", sound_seconds=2, seconds=1)
+    source = tmp_path / "a.mp4"
+    with av.open(str(whole)) as read, av.open(str(source), "w") as cut:
+        streams = [cut.add_stream_from_template(stream) for stream in read.streams]
+        for packet in read.demux():
+            if packet.dts is not None:
+                early = packet.stream.type == "audio"  # by a second: 0 is in its middle
+                packet.pts -= 44100 * early
+                packet.dts -= 44100 * early
+                packet.stream = streams[packet.stream_index]
+                cut.mux(packet)
+    written = rewrite(source, tmp_path / f"b{suffix}")
+    first_sound, packet_s = written.sound[0][0], 1024 / 44100
+    assert -2 * packet_s < first_sound - written.times[0] <= 0
+    assert len(written.sound) == pytest.approx(1 / packet_s, abs=3)
 
 
 @pytest.mark.parametrize(("suffix", "pix_fmt"), [(".mp4", "yuv444p"), (".webm", "yuv420p")])
