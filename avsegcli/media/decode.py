@@ -64,6 +64,8 @@ def start_in(container: Any, time_base: Fraction) -> int:
 def best_stream(container: Any, kind: str) -> Any | None:
     """Return the stream that a player would choose, or None; cover pictures do not count.
 
+    Of several programs, as television has, the sound is that of the picture's.
+
     Args:
         container: an open file.
         kind: "video" or "audio".
@@ -74,7 +76,8 @@ def best_stream(container: Any, kind: str) -> Any | None:
         if stream.codec_context is not None  # None: FFmpeg has no decoder for it
         and not stream.disposition & av.stream.Disposition.attached_pic
     ]
-    best = container.streams.best(kind)
+    picture = best_stream(container, "video") if kind == "audio" else None
+    best = container.streams.best(kind, related=picture)
     return best if best in streams else next(iter(streams), None)
 
 

@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from videos import GREY, RED, picture, tone, write_video
 
 from avsegcli.errors import MediaError
-from avsegcli.media.decode import Orientation, VideoReader
+from avsegcli.media.decode import Orientation, VideoReader, best_stream
 from avsegcli.media.sound import SoundReader
 
 
@@ -209,6 +210,41 @@ def test_a_file_without_pictures_or_without_sound_is_refused(tmp_path):
         output.mux(stream.encode(None))
     with pytest.raises(MediaError, match="has no picture"):
         VideoReader(blind)
+
+
+def program_table(pmt_pids: dict[int, int]) -> bytes:
+    """A packet of a transport stream that lists its programs by number."""
+    entries = b"".join(struct.pack(">HH", n, 0xE000 | pid) for n, pid in pmt_pids.items())
+    section = b"\x00" + struct.pack(">HHBBB", 0xB000 | (len(entries) + 9), 1, 0xC1, 0, 0) + entries
+    crc = 0xFFFFFFFF
+    for byte in section:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x104C11DB7) if crc >> 31 else crc << 1
+    section += struct.pack(">I", crc)
+    return (b"\x47\x40\x00\x10\x00" + section).ljust(188, b"\xff")
+
+
+def test_of_several_programs_the_sound_is_that_of_the_picture(tmp_path):
+    stream = program_table({1: 0x110, 2: 0x120})
+    for number, seconds, sound_seconds in ((1, 1.5, 0.5), (2, 0.5, 1.5)):  # one more of each
+        options = {
+            "mpegts_service_id": str(number),
+            "mpegts_pmt_start_pid": str(0x100 + 0x10 * number),
+            "mpegts_start_pid": str(0x200 + 0x10 * number),
+        }
+        piece = write_video(
+            tmp_path / "piece.ts", seconds=seconds, sound_seconds=sound_seconds, rate=Fraction(25),
+            time_base=Fraction(1, 90000), container_options=options,
+        ).read_bytes()  # fmt: skip
+        packets = (piece[at : at + 188] for at in range(0, len(piece), 188))
+        stream += b"".join(packet for packet in packets if packet[1:3] != b"\x40\x00")
+    path = tmp_path / "a.ts"
+    path.write_bytes(stream)
+    with av.open(str(path)) as container:
+        picture, sound = best_stream(container, "video"), best_stream(container, "audio")
+        assert container.streams.best("audio").id == 0x221
+        assert (picture.id, sound.id) == (0x210, 0x211)
 
 
 def test_names_that_look_like_protocols_or_options_are_files(tmp_path, monkeypatch):
