@@ -42,27 +42,40 @@ def toy_run(toy_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a tiny model of the toy classes that has learned nothing."""
-    config = ModelConfig(
+def tiny_toml() -> Path:
+    """Settings of a tiny model and of a training of a few steps."""
+    return Path(__file__).parent / "tiny.toml"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModelConfig:
+    """The whole method, small: 16 channels, three tokens, sixteen codes."""
+    return ModelConfig(
         backbone="efficientnet-lite0",
         audio_encoder="small",
         attention="plain",
         hidden_dim=16,
         num_heads=2,
-        ffn_dim=16,
-        encoder_layers=1,
-        decomposition_layers=1,
-        decoder_layers=1,
+        ffn_dim=32,
+        dropout=0.0,
+        encoder_layers=2,
+        decomposition_layers=2,
+        decoder_layers=2,
         num_tokens=3,
         codebook_size=16,
         pyramid_dim=16,
+        mask_channels=4,
         separable_pyramid=True,
     )
+
+
+@pytest.fixture(scope="session")
+def untrained(tiny: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny model of the toy classes that has learned nothing."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     classes = ("background", *CLASSES)
-    save_checkpoint(path, build_qsd(config, len(CLASSES)), config, classes, name="untrained")
+    save_checkpoint(path, build_qsd(tiny, len(CLASSES)), tiny, classes, name="untrained")
     return path
 
 

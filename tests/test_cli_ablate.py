@@ -10,41 +10,16 @@ from avsegcli.cli import main
 from avsegcli.evaluation.separate_first import SeparateFirst
 from avsegcli.training import ablation, data, run
 
-TINY = """
-[model]
-size = 32
-hidden_dim = 16
-num_heads = 2
-ffn_dim = 16
-encoder_layers = 1
-decomposition_layers = 1
-decoder_layers = 1
-num_tokens = 2
-pyramid_dim = 16
-mask_channels = 8
-codebook_size = 8
-
-[data]
-size = 32
-num_frames = 1
-batch_size = 2
-workers = 0
-clips_per_epoch = 2
-
-[optim]
-epochs = 1
-"""
-
 
 @pytest.fixture
-def ablate(toy_parts, tmp_path, monkeypatch):
+def ablate(toy_parts, tiny_toml, tmp_path, monkeypatch):
     """Run `avseg ablate` on the toy parts with a tiny model; returns the exit code."""
     monkeypatch.setattr(ablation, "THRESHOLDS", (0.2, 0.5))
     monkeypatch.setattr(data, "VALIDATION_CLIPS", (1, 1))
     monkeypatch.setattr(run, "_packaged_efficientnet", lambda: None)
-    (tmp_path / "tiny.toml").write_text(TINY)
     command = ["ablate", "--data", str(toy_parts), "-o", str(tmp_path / "out"), "--clips", "1"]
-    command += ["--config", str(tmp_path / "tiny.toml"), "--device", "cpu", "--seeds", "1"]
+    command += ["--config", str(tiny_toml), "--device", "cpu", "--seeds", "1"]
+    command += ["--set", "model.num_tokens=2", "--set", "data.clips_per_epoch=2"]
     return lambda *words: main([*command, *words])
 
 

@@ -12,31 +12,6 @@ from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
 from avsegcli.training import trainer
 
-TINY = """
-[model]
-size = 32
-hidden_dim = 16
-num_heads = 2
-ffn_dim = 16
-encoder_layers = 1
-decomposition_layers = 1
-decoder_layers = 1
-pyramid_dim = 16
-mask_channels = 8
-codebook_size = 8
-
-[data]
-size = 32
-num_frames = 1
-batch_size = 2
-workers = 0
-clips_per_epoch = 4
-
-[optim]
-epochs = 1
-"""
-
-
 PROGRAM = """
 from avsegcli.cli import script
 from avsegcli.training import trainer
@@ -47,24 +22,22 @@ script()
 
 
 @pytest.fixture
-def train(toy_parts, tmp_path):
+def train(toy_parts, tiny_toml, tmp_path):
     """Run `avseg train` on the toy parts with a tiny model; returns the exit code."""
-    (tmp_path / "tiny.toml").write_text(TINY)
 
     def run(*arguments, data=toy_parts, out=tmp_path / "run"):
-        options = ["--config", str(tmp_path / "tiny.toml"), "--device", "cpu"]
+        options = ["--config", str(tiny_toml), "--device", "cpu"]
         return main(["train", "--data", str(data), "--out", str(out), *options, *arguments])
 
     return run
 
 
 @pytest.fixture(scope="module")
-def finished(toy_parts, tmp_path_factory):
-    root = tmp_path_factory.mktemp("finished")
-    (root / "tiny.toml").write_text(TINY)
-    options = ["--config", str(root / "tiny.toml"), "--device", "cpu"]
-    assert main(["train", "--data", str(toy_parts), "--out", str(root / "run"), *options]) == 0
-    return root / "run"
+def finished(toy_parts, tiny_toml, tmp_path_factory):
+    run = tmp_path_factory.mktemp("finished") / "run"
+    options = ["--config", str(tiny_toml), "--device", "cpu"]
+    assert main(["train", "--data", str(toy_parts), "--out", str(run), *options]) == 0
+    return run
 
 
 def content(folder):
@@ -194,10 +167,10 @@ def test_a_mistake_beside_force_does_not_cost_the_older_run(train, finished, tmp
 
 
 @pytest.mark.parametrize("option", ["--audio-weights", "--backbone-weights"])
-def test_weights_that_do_not_fit_are_refused(train, finished, tmp_path, capsys, option):
+def test_weights_that_do_not_fit_are_refused(train, finished, tiny_toml, tmp_path, capsys, option):
     for path, reason in {
         tmp_path / "none.pth": "no weights at",
-        tmp_path / "tiny.toml": "cannot read the weights",
+        tiny_toml: "cannot read the weights",
         finished / "best.safetensors": "",
     }.items():
         assert train(option, str(path)) == 1
@@ -280,11 +253,10 @@ def test_ctrl_c_ends_with_130_and_can_be_resumed(train, tmp_path, capsys, monkey
     assert (tmp_path / "run" / "last.safetensors").exists()
 
 
-def test_a_run_that_is_asked_to_end_saves_its_last_step(toy_parts, tmp_path):
+def test_a_run_that_is_asked_to_end_saves_its_last_step(toy_parts, tiny_toml, tmp_path):
     """As Slurm asks at the end of the time: all processes of the job at once."""
-    (tmp_path / "tiny.toml").write_text(TINY)
     command = [sys.executable, "-c", PROGRAM, "train", "--data", str(toy_parts), "--device", "cpu"]
-    command += ["--config", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
+    command += ["--config", str(tiny_toml), "--out", str(tmp_path / "run")]
     command += ["--set", "data.clips_per_epoch=4000", "--set", "data.workers=1"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -12,26 +12,6 @@ from avsegcli.datasets.avsbench_classes import CLASSES
 from avsegcli.datasets.fake import write_fake
 from avsegcli.model import backbone
 
-SMALL = """
-[model]
-audio_encoder = "small"
-hidden_dim = 16
-num_heads = 2
-ffn_dim = 16
-encoder_layers = 1
-decomposition_layers = 1
-decoder_layers = 1
-pyramid_dim = 16
-codebook_size = 8
-
-[data]
-size = 64
-batch_size = 1
-workers = 0
-
-[optim]
-epochs = 1
-"""
 BACKBONES = {
     "resnet50": ("ResNet", {"depths": [1] * 4, "hidden_sizes": [16] * 4, "embedding_size": 8}),
     "swin-tiny": ("Swin", {"depths": [1] * 4, "num_heads": [1, 2, 4, 8], "embed_dim": 8}),
@@ -62,14 +42,13 @@ def avsbench(tmp_path_factory):
 
 
 @pytest.fixture
-def train(avsbench, tmp_path):
+def train(avsbench, tiny_toml, tmp_path):
     """Run `avseg train` scaled down; returns the exit code."""
-    (tmp_path / "small.toml").write_text(SMALL)
+    options = ["--config", str(tiny_toml), "--device", "cpu", "--out", str(tmp_path / "run")]
+    options += ["--set", "data.size=64", "--set", "data.batch_size=1"]
 
     def run(*arguments, root=avsbench):
-        options = ["--config", str(tmp_path / "small.toml"), "--device", "cpu"]
-        out = ["--out", str(tmp_path / "run")]
-        return main(["train", "--data-root", str(root), *out, *options, *arguments])
+        return main(["train", "--data-root", str(root), *options, *arguments])
 
     return run
 
@@ -100,9 +79,13 @@ def test_a_subset_brings_its_own_recipe(train, tmp_path):
 
 
 def test_what_has_no_effect_on_a_subset_is_said_in_one_line(train, capsys):
-    assert train("--dataset", "s4", "--set", "data.scene=0.5", "--set", "data.task=multi") == 0
+    settings = ["--set", "data.scene=0.5", "--set", "data.task=multi"]  # and those of the file
+    assert train("--dataset", "s4", *settings) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
-    assert notes == ["note: data.task, data.scene have no effect on clips that are on disk"]
+    assert notes == [
+        "note: data.num_frames, data.clips_per_epoch, data.task, data.scene have no effect on "
+        "clips that are on disk"
+    ]
 
 
 def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(

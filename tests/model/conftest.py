@@ -4,34 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avsegcli.config import ModelConfig
-
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def tiny() -> ModelConfig:
-    """The whole method, small: 16 channels, three tokens, eight codes."""
-    return ModelConfig(
-        backbone="efficientnet-lite0",
-        audio_encoder="small",
-        attention="plain",
-        hidden_dim=16,
-        num_heads=2,
-        ffn_dim=32,
-        dropout=0.0,
-        encoder_layers=2,
-        decomposition_layers=2,
-        decoder_layers=2,
-        num_tokens=3,
-        codebook_size=8,
-        pyramid_dim=16,
-        mask_channels=4,
-        separable_pyramid=True,
-    )
 
 
 @pytest.fixture

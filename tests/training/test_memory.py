@@ -44,7 +44,7 @@ class Lost:
 def test_a_lost_process_that_loads_clips_is_one_line():
     clips = iter(DataLoader(Lost(), num_workers=1))
     with (
-        pytest.raises(AvsegError, match="that loads clips was lost") as caught,
+        pytest.raises(AvsegError, match="loads clips was lost") as caught,
         told_as_too_little(),
     ):
         next(clips)

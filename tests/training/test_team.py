@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,30 +20,18 @@ from avsegcli.training.team import join_team
 
 # Batch norms would see one process's clips only: they are synchronised on GPUs alone. So none
 # learns here; dropout is off.
-TINY = """
-[model]
-hidden_dim = 16
-num_heads = 2
-ffn_dim = 16
-encoder_layers = 1
-decomposition_layers = 1
-decoder_layers = 2
-pyramid_dim = 16
-codebook_size = 8
-codebook_warmup = [0, 0]
-recombination = false
-
-[data]
-size = 64
-workers = 0
-
-[optim]
-schedule = "step"
-accumulate = 2
-warmup_steps = 0
-audio_lr_factor = 0.0
-frozen_stages = 0
-"""
+SETTINGS = [
+    "model.decoder_layers=2",
+    "model.codebook_warmup=[0, 0]",
+    "model.recombination=false",
+    "data.size=64",
+    "optim.schedule=step",
+    "optim.accumulate=2",
+    "optim.warmup_steps=0",
+    "optim.audio_lr_factor=0.0",
+    "optim.frozen_stages=0",
+]
+TINY = Path(__file__).parents[1] / "tiny.toml"
 PROGRAM = """
 import sys
 from avsegcli.cli import main
@@ -130,17 +119,17 @@ def run_two(arguments, program=PROGRAM, ends=(0, 0), **environment):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A folder with MS3, eight clips to train and four to validate, and with a config."""
+    """A folder with MS3, eight clips to train and four to validate."""
     pytest.importorskip("accelerate")
     root = tmp_path_factory.mktemp("processes")
     write_fake(root, "ms3", clips=8, splits=("train", "val"))
-    (root / "tiny.toml").write_text(TINY)
     return root
 
 
 def arguments(root, run, batch_size, epochs):
-    options = ["--config", str(root / "tiny.toml"), "--out", str(run)]
-    options += ["--set", f"data.batch_size={batch_size}", "--set", f"optim.epochs={epochs}"]
+    options = ["--config", str(TINY), "--out", str(run)]
+    settings = [*SETTINGS, f"data.batch_size={batch_size}", f"optim.epochs={epochs}"]
+    options += [f"--set={setting}" for setting in settings]
     return ["train", "--dataset", "ms3", "--data-root", str(root), "--device", "cpu", *options]
 
 

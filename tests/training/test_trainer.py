@@ -2,6 +2,7 @@ import csv
 import itertools
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,26 +17,14 @@ from avsegcli.training.data import StoredData
 from avsegcli.training.team import Team
 from avsegcli.training.trainer import Trainer
 
-TINY = [
-    "model.hidden_dim=16",
-    "model.num_heads=2",
-    "model.ffn_dim=16",
-    "model.encoder_layers=1",
-    "model.decomposition_layers=1",
-    "model.decoder_layers=1",
-    "model.pyramid_dim=16",
-    "model.mask_channels=8",
-    "model.codebook_size=8",
+SETTINGS = [
     "model.codebook_warmup=[1, 5]",
-    "data.size=32",
-    "data.num_frames=1",
-    "data.batch_size=2",
-    "data.workers=0",
     "optim.epochs=2",
     "optim.warmup_steps=0",
     "optim.frozen_stages=0",
     "optim.frozen_norm=false",
 ]
+TINY = Path(__file__).parents[1] / "tiny.toml"
 STEPS = 3  # an epoch
 
 
@@ -98,7 +87,7 @@ def raises(error):
 
 def make_trainer(run, *settings, clips=STEPS * 2, disturb=None, val=None, said=None):
     """A trainer of a tiny model; `disturb` is (number of good batches, what then)."""
-    config = load_config("lite", overrides=[*TINY, *settings])
+    config = load_config("lite", TINY, [*SETTINGS, *settings])
     train = StoredData(Clips(clips), config.data, config.optim.seed)
     return Trainer(
         config,
