@@ -1,4 +1,5 @@
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import typer
 from avsegcli.cli import app
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def find_commands(group, prefix=""):
@@ -52,3 +53,9 @@ def test_every_file_that_the_readme_links_to_is_there():
 def test_ci_finds_the_test_command_in_the_readme():
     block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
     assert ".venv/bin/python -m pytest" in block
+
+
+def test_every_licence_that_is_named_is_there_to_be_read():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = {path.stem for pattern in project["license-files"] for path in ROOT.glob(pattern)}
+    assert {"Apache-2.0", *texts} == {"LICENSE", *project["license"].split(" AND ")}
