@@ -16,7 +16,7 @@ from avsegcli.timeline import Event
 
 SUFFIXES = (".png", ".csv", ".srt", ".vtt")
 PNG_WIDTH, ROW, MARGIN = 1600, 52, 40  # pixels
-CAPITAL = 17  # height of a capital letter, pixels
+CAPITAL = 13  # height of a capital letter, pixels
 BACKGROUND, LANE, INK = (250, 250, 252), (233, 235, 240), (40, 44, 52)
 TICK_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
 MOST_TICKS = 10
@@ -125,7 +125,7 @@ def _picture(events: Sequence[Event], seconds: float, colours: dict[str, Colour]
     for number in range(int(seconds / step) + 1):
         x = round(left + number * step * scale)
         canvas[MARGIN:bottom, x : x + 1] *= 0.88
-        label = draw_text(_clock(number * step, tenths=step < 1), CAPITAL - 4)
+        label = draw_text(_clock(number * step, tenths=step < 1), CAPITAL - 3)
         at = min(max(0, x - label.shape[1] // 2), PNG_WIDTH - label.shape[1])
         window = canvas[bottom + 10 : bottom + 10 + label.shape[0], at : at + label.shape[1]]
         window += (np.array(INK, np.float32) - window) * label[: window.shape[0], :, None]

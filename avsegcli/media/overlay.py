@@ -13,8 +13,8 @@ from avsegcli.media.masks import Box, Masks, Region
 from avsegcli.media.palette import Colour, class_colours
 from avsegcli.media.sprites import Sprite, YuvColours, draw_label, draw_legend
 
-TEXT_SHARE = 0.026  # height of a capital letter, of the shorter side of the frame, ...
-TEXT_PIXELS = 9  # ... but at least this
+TEXT_SHARE = 0.0195  # height of a capital letter, of the shorter side of the frame, ...
+TEXT_PIXELS = 7  # ... but at least this
 OUTLINE_SHARE = 1 / 280  # thickness of outlines, of the shorter side of the frame
 OUTLINE_STEP = 4  # of an outline every so many pixels become a point of the line drawn, ...
 OUTLINE_STEP_SHARE = 1 / 90  # ... or this part of the shorter side of the frame, if it is more
@@ -68,7 +68,7 @@ class Painter:
         self._capital = max(TEXT_PIXELS, round(TEXT_SHARE * shorter))  # pixels
         self._thickness = max(1, round(OUTLINE_SHARE * shorter))
         self._step = max(OUTLINE_STEP, round(OUTLINE_STEP_SHARE * shorter))
-        self._margin = self._capital & ~1
+        self._margin = round(self._capital * 4 / 3) & ~1
         self._label = lru_cache(maxsize=256)(self._make_label)
         self._legend = lru_cache(maxsize=64)(self._make_legend)
         self._places: dict[int, tuple[float, float]] = {}  # of the labels in the last frame

@@ -11,7 +11,7 @@ from avsegcli.media.decode import HD_HEIGHT
 from avsegcli.media.palette import Colour
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-DRAWN_LARGER = 4  # texts are drawn this much larger and scaled down, for smooth letters
+DRAWN_LARGER = 5  # texts are drawn this much larger and scaled down, for smooth letters
 LEGEND_TITLE = "sounding now"
 LEGEND_OPACITY = 0.62
 
@@ -65,25 +65,34 @@ class YuvColours:
 
 
 def draw_text(text: str, capital: int) -> NDArray[np.float32]:
-    """Draw a line of text as opacity in [0, 1], ``(H, W)``, capitals `capital` pixels high."""
+    """Draw a line of text as opacity in [0, 1], ``(H, W)``.
+
+    Capitals are `capital` pixels high and stand in the middle, so that all texts sit alike; above
+    and below is a third of that, for accents and what hangs below the line.
+    """
+    above = round(capital / 3)
     large = capital * DRAWN_LARGER
-    scale = cv2.getFontScaleFromHeight(FONT, large, 1)
-    thickness = max(1, round(large / 11))
-    (width, height), below = cv2.getTextSize(text, FONT, scale, thickness)
-    pad = thickness + DRAWN_LARGER
-    canvas = np.zeros((height + below + 2 * pad, width + 2 * pad), np.uint8)
-    cv2.putText(canvas, text, (pad, height + pad), FONT, scale, 255, thickness, cv2.LINE_AA)
+    rows = np.flatnonzero((_draw_large("H", large) > 127).any(axis=1))
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    scale = (bottom - top) / capital
+    above_large = round(above * scale)
+    canvas = _draw_large(text, large)[top - above_large : bottom + above_large]
     columns = np.flatnonzero(canvas.any(axis=0))
     if len(columns):
         canvas = canvas[:, columns[0] : columns[-1] + 1]
-    # From the top of a capital to a little below the line, so that all texts sit alike.
-    canvas = canvas[max(0, height + pad - large - 2) : height + pad + large // 3]
-    size = (
-        max(1, round(canvas.shape[1] / DRAWN_LARGER)),
-        max(1, round(canvas.shape[0] / DRAWN_LARGER)),
-    )
+    size = max(1, round(canvas.shape[1] / scale)), capital + 2 * above
     small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)
+
+
+def _draw_large(text: str, size: int) -> NDArray[np.uint8]:
+    """Draw a line of text, ``(3 size, W)``, whose letters stand on row ``2 size``."""
+    scale = cv2.getFontScaleFromHeight(FONT, size, 1)
+    thickness = max(1, round(size / 11))
+    (width, _), _ = cv2.getTextSize(text, FONT, scale, thickness)
+    canvas = np.zeros((3 * size, width + 2 * size), np.uint8)
+    cv2.putText(canvas, text, (size, 2 * size), FONT, scale, 255, thickness, cv2.LINE_AA)
+    return canvas
 
 
 def draw_label(name: str, colour: Colour, capital: int, to_yuv: YuvColours) -> Sprite:
@@ -97,13 +106,13 @@ def draw_label(name: str, colour: Colour, capital: int, to_yuv: YuvColours) -> S
     """
     text = draw_text(name, capital)
     height, width = text.shape
-    pad = round(capital * 0.6)  # below the line draw_text leaves a third of a capital
-    size = (height + pad + pad // 2, width + 2 * pad)
+    pad, above = round(capital * 0.8), round(capital * 0.5)
+    size = (height + 2 * above, width + 2 * pad)
     opacity = _rounded(size, radius=size[0] // 3)
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 130
     picture = np.empty((*size, 3), np.float32)
     picture[:] = colour
-    _write(picture, text, pad, pad, (0, 0, 0) if light else (255, 255, 255))
+    _write(picture, text, pad, above, (0, 0, 0) if light else (255, 255, 255))
     return _sprite(picture, opacity, to_yuv)
 
 
@@ -118,18 +127,20 @@ def draw_legend(
         capital: height of a capital letter, in pixels.
         to_yuv: the video's colours.
     """
-    pad, dot = capital, round(capital * 1.1)
-    title = draw_text(LEGEND_TITLE, max(7, round(capital * 0.72)))
+    pad, dot, row = round(capital * 4 / 3), round(capital * 1.5), round(capital * 2.8)
+    small = max(5, round(capital * 0.72))
+    title = draw_text(LEGEND_TITLE, small)
     texts = [draw_text(name, capital) for name in names]
-    row = round(capital * 2.1)
     width = max(title.shape[1], max(text.shape[1] for text in texts) + 2 * dot) + 2 * pad
-    height = pad + title.shape[0] + pad // 3 + row * len(texts) + pad // 3
-    opacity = _rounded((height, width), radius=capital // 2) * np.float32(LEGEND_OPACITY)
+    first = pad + small + pad // 2  # top of the rows
+    height = first + row * len(texts) + pad // 3
+    opacity = _rounded((height, width), radius=pad // 2) * np.float32(LEGEND_OPACITY)
     picture = np.zeros((height, width, 3), np.float32)
     picture[:] = (16, 18, 22)
-    _write(picture, title, pad, pad, (190, 195, 200))
-    _strengthen(opacity, title, pad, pad)
-    middle = pad + title.shape[0] + pad // 3 + row // 2
+    top = pad - (title.shape[0] - small) // 2
+    _write(picture, title, pad, top, (190, 195, 200))
+    _strengthen(opacity, title, pad, top)
+    middle = first + row // 2
     for text, colour in zip(texts, colours, strict=True):
         disc = _rounded((dot, dot), radius=dot // 2)
         _write(picture, disc, pad, middle - dot // 2, colour)

@@ -8,6 +8,7 @@ from avsegcli.media.decode import planes_of
 from avsegcli.media.masks import MaskFinder
 from avsegcli.media.overlay import Painter
 from avsegcli.media.palette import COLOURS, class_colour
+from avsegcli.media.sprites import YuvColours, draw_label, draw_text
 from avsegcli.media.styles import STYLES
 
 CLASSES = ("background", "dog", "speedboat", "person")
@@ -71,6 +72,17 @@ def test_any_frame_size_can_be_painted(width, height, style):
     masks = MaskFinder(width, height)(probs)
     painted = painter.paint(grey_frame(width, height), masks)
     assert (painted.width, painted.height) == (painter.wide * width, height)
+
+
+@pytest.mark.parametrize("capital", [7, 14, 43])
+def test_capitals_are_as_high_as_asked_and_in_the_middle(capital):
+    label = draw_label("HHHH", (255, 255, 255), capital, YuvColours(5, 480))
+    letter = label.opaque[0][2:-2, label.width // 4 : -label.width // 4].min(axis=1) < 125
+    for ink in ((draw_text("H", capital) > 0.5).any(axis=1), letter):
+        above, below = ink.argmax(), ink[::-1].argmax()
+        assert len(ink) - above - below == capital
+        assert abs(above - below) <= 1
+    assert (draw_text("Åg|", capital) > 0.5).any(axis=1).sum() > 1.4 * capital  # not cut off
 
 
 def test_labels_stay_inside_the_frame_and_apart_from_each_other():
