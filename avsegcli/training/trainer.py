@@ -403,6 +403,9 @@ class Trainer:
         groups = self.optimizer.param_groups
         settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         try:
+            # The optimizer's settings of now count, also for where its state is kept.
+            for group, present in zip(state["optimizer"]["param_groups"], settings, strict=True):
+                group.update(present)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
@@ -412,9 +415,6 @@ class Trainer:
             ) from error
         if self.model.codebook is not None and state.get("chosen") is not None:
             self.model.codebook.chosen.copy_(state["chosen"])
-        # The optimizer brings back those of the run as it was; the present ones count.
-        for group, present in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(present)
         if self.average is not None and state["average"] is not None:
             self.average.load_state_dict(state["average"])
         else:
