@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avsegcli.errors import ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, how_to_install
 from avsegcli.weights import packaged_graph
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def open_predictor(
             packaged model; PyTorch otherwise.
 
     Raises:
+        AvsegError: if the engine is not installed.
         ConfigError: if the three do not go together.
         WeightsError: if the file cannot be read.
     """
@@ -61,7 +62,7 @@ def open_predictor(
     try:
         from avsegcli.openvino_predictor import OpenVinoPredictor
     except ImportError as error:
-        raise ConfigError("OpenVINO is not installed", how_to_install("openvino")) from error
+        raise AvsegError("OpenVINO is not installed", how_to_install("openvino")) from error
     return OpenVinoPredictor(graph)
 
 

@@ -1,6 +1,6 @@
 """What avseg tells a user. Anything else that is raised is a bug and keeps its traceback.
 
-AvsegError          something a user can put right; exit code 1
+AvsegError          something a user can put right, such as a missing package; exit code 1
 ├── ConfigError     an option or a key of a configuration is wrong; exit code 2
 ├── MediaError      a video, picture or sound file cannot be read or written
 ├── DataError       a data set or parts folder is missing, damaged or of another layout
@@ -55,5 +55,17 @@ def refusal(error: OSError) -> str:
 
 
 def how_to_install(extra: str) -> str:
-    """Say how to get the packages of an optional feature, named as in pyproject.toml."""
-    return f"in avseg's folder: pip install -c constraints.txt '.[{extra}]'"
+    """Say how to get the packages of an optional feature, named as in pyproject.toml.
+
+    Example:
+        >>> how_to_install("export")
+        'pip install "onnx>=1.17"'
+    """
+    from importlib import metadata  # takes a while: here, so that --help need not
+
+    try:
+        lines = metadata.requires("avseg") or []
+    except metadata.PackageNotFoundError:  # it runs in its own folder
+        return f'pip install ".[{extra}]"'
+    wanted = [line.split(";")[0] for line in lines if line.endswith(f"; extra == '{extra}'")]
+    return " ".join(["pip install", *(f'"{package}"' for package in wanted)])

@@ -49,7 +49,7 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
     try:
         import onnx
     except ImportError as error:
-        raise ConfigError("the package onnx is missing", how_to_install("export")) from error
+        raise AvsegError("the package onnx is missing", how_to_install("export")) from error
     weights = packaged_weights() if weights is None else weights
     loaded = load_checkpoint(weights)
     said = {

@@ -18,7 +18,7 @@ from avsegcli.checkpoint import load_checkpoint, save_checkpoint
 from avsegcli.cli import main
 from avsegcli.config import load_config
 from avsegcli.engines import open_predictor
-from avsegcli.errors import ConfigError, WeightsError
+from avsegcli.errors import AvsegError, ConfigError, WeightsError
 from avsegcli.fetch import file_sha256
 from avsegcli.graph_export import export_graph
 from avsegcli.model.inference import fuse_for_inference
@@ -167,8 +167,19 @@ def test_threads_may_ask_one_predictor(runtime):
 def test_without_openvino_it_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "avsegcli.openvino_predictor", raising=False)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ConfigError, match="OpenVINO is not installed"):
+    with pytest.raises(AvsegError, match="OpenVINO is not installed") as caught:
         open_predictor(engine="openvino")
+    assert caught.value.exit_code == 1
+    assert caught.value.hint.startswith('pip install "openvino>=')
+
+
+def test_without_onnx_export_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["export", "-o", str(tmp_path / "model.onnx")]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "avseg: the package onnx is missing",
+        '       pip install "onnx>=1.17"',
+    ]
 
 
 def test_checkpoints_run_in_pytorch_and_graphs_in_onnx_runtime():

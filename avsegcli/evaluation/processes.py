@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from avsegcli.errors import ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, how_to_install
 
 Value = TypeVar("Value")
 
@@ -48,7 +48,8 @@ def launched_processes() -> Processes | None:
     """Find the processes that this one was started with; None: it was started alone.
 
     Raises:
-        ConfigError: if accelerate is not installed, or they cannot find each other.
+        AvsegError: if accelerate is not installed.
+        ConfigError: if they cannot find each other.
     """
     if "WORLD_SIZE" not in os.environ:
         return None
@@ -58,7 +59,7 @@ def launched_processes() -> Processes | None:
         from accelerate import PartialState
         from accelerate.utils import gather_object
     except ImportError as error:
-        raise ConfigError("--multi-gpu needs accelerate", how_to_install("train")) from error
+        raise AvsegError("--multi-gpu needs accelerate", how_to_install("train")) from error
     check_meeting_place()
     state = PartialState(cpu=not torch.cuda.is_available())  # else it knows no group on CPUs
     return Processes(state.process_index, state.num_processes, gather_object)

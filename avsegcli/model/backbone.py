@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsegcli.errors import ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, how_to_install
 
 
 class _SamePad(nn.Module):
@@ -127,7 +127,7 @@ class TransformersBackbone(nn.Module):
         settings: of its configuration; what is missing keeps its default.
 
     Raises:
-        ConfigError: if the package is not installed.
+        AvsegError: if the package is not installed.
     """
 
     def __init__(self, family: str, **settings: Any) -> None:
@@ -136,7 +136,7 @@ class TransformersBackbone(nn.Module):
             transformers = import_module("transformers")
             network = getattr(transformers, f"{family}Backbone")
         except (ImportError, AttributeError) as error:
-            raise ConfigError(
+            raise AvsegError(
                 f"a {family} backbone needs the package transformers, not found: {error}",
                 f"take the preset lite, or {how_to_install('backbones')}",
             ) from error
@@ -188,7 +188,8 @@ def build_backbone(name: str) -> EfficientNetLite0 | TransformersBackbone:
     """Build a backbone by name, without weights.
 
     Raises:
-        ConfigError: if there is none of this name, or the package it comes from is missing.
+        ConfigError: if there is none of this name.
+        AvsegError: if the package it comes from is missing.
     """
     if name == "efficientnet-lite0":
         return EfficientNetLite0()

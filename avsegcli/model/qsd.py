@@ -252,7 +252,8 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         num_classes: L, the classes without background.
 
     Raises:
-        ConfigError: if a setting names what does not exist or needs a package that is missing.
+        ConfigError: if a setting names what does not exist.
+        AvsegError: if it needs a package that is missing.
     """
     encoders: dict[str, type[PlainEncoder] | type[DeformableEncoder]]
     encoders = {"plain": PlainEncoder, "deformable": DeformableEncoder}

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from avsegcli.errors import ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, how_to_install
 from avsegcli.evaluation.processes import ALONE, Processes, check_meeting_place
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
@@ -87,8 +87,8 @@ def join_team(device: str = "auto") -> Team:
         device: auto, cpu, cuda or mps; of several processes each takes a GPU of its own.
 
     Raises:
-        ConfigError: if there are others, but accelerate is not installed or does not find them;
-            or if there is no such device.
+        AvsegError: if there are others, but accelerate is not installed.
+        ConfigError: if it does not find them, or if there is no such device.
     """
     chosen = choose_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -101,7 +101,7 @@ def join_team(device: str = "auto") -> Team:
             gather_object,
         )
     except ImportError as error:
-        raise ConfigError(
+        raise AvsegError(
             "several processes need the package accelerate", how_to_install("train")
         ) from error
     check_meeting_place()

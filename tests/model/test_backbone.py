@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone, build_backbone
 
 FAMILIES = {
@@ -99,6 +99,8 @@ def test_an_unknown_backbone_is_refused_with_the_known_ones():
 
 def test_without_transformers_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(AvsegError) as caught:
         build_backbone("resnet50")
-    assert ".[backbones]" in caught.value.hint
+    assert "pip install" in caught.value.hint
+    assert '"transformers' in caught.value.hint
+    assert caught.value.exit_code == 1

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from avsegcli.cli import main
 from avsegcli.datasets.fake import write_fake
-from avsegcli.errors import ConfigError
+from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.evaluation.processes import launched_processes
 from avsegcli.training import trainer
 from avsegcli.training.team import join_team
@@ -204,8 +204,9 @@ def test_a_process_that_is_left_alone_says_so_in_two_lines(root, tmp_path):
 def test_several_processes_without_accelerate_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(ConfigError, match="need the package accelerate"):
+    with pytest.raises(AvsegError, match="need the package accelerate") as caught:
         join_team("cpu")
+    assert caught.value.exit_code == 1
 
 
 def test_several_processes_that_cannot_find_each_other_are_refused(monkeypatch):
