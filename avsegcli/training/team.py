@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from avsegcli.errors import AvsegError, ConfigError, how_to_install
+from avsegcli.errors import AvsegError, how_to_install
 from avsegcli.evaluation.processes import ALONE, Processes, check_meeting_place
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
