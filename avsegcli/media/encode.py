@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import av
+from av.codec.context import Flags
 from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
@@ -84,6 +85,7 @@ class VideoWriter:
         context.colorspace, context.color_trc = video.colorspace, video.color_trc
         context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
         context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
+        context.flags |= Flags.frame_duration  # else the last frame is shown for a guessed time
         track = SoundTrack(sound) if isinstance(sound, Path) else sound
         self._sound = Sound(track, self._output, container)
         self._own_sound = track.path == video.path

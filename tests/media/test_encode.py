@@ -176,6 +176,13 @@ def test_variable_frame_times_survive(tmp_path):
     assert written.times == pytest.approx([float(t) for t in times], abs=1e-3)
 
 
+def test_the_last_picture_is_shown_for_its_own_time(tmp_path):
+    times = [Fraction(0), Fraction(1), Fraction(74, 25)]
+    source = write_video(tmp_path / "a.mp4", times=times, rate=Fraction(25))
+    rewrite(source, tmp_path / "b.mp4")
+    assert VideoReader(tmp_path / "b.mp4").duration == pytest.approx(3, abs=1e-3)
+
+
 def test_a_turned_video_is_written_upright(tmp_path):
     source = write_video(tmp_path / "a.mp4", rotation=90, seconds=0.2)
     assert rewrite(source, tmp_path / "b.mp4").size == (96, 160)
