@@ -3,11 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -32,6 +34,7 @@ from avsegcli.training.interrupt import ECHO
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
 VALIDATION_CLIPS = (4, 100)  # at least, at most
 MOST_WORKERS = 8
+POOL = 4  # batches of stored clips that are made of clips of like shapes together
 # Height and width of composed frames, as parts of the longest side, and how often.
 FRAME_SHAPES = ((4 / 7, 1), (3 / 4, 1), (1, 1), (1, 4 / 7), (1, 3 / 4))
 FRAME_SHARES = (0.42, 0.25, 0.13, 0.13, 0.07)
@@ -60,7 +63,11 @@ class TrainingData(Protocol):
 
 
 class StoredData:
-    """A data set on disk, in a new order each epoch."""
+    """A data set on disk, in a new order each epoch.
+
+    Of the clips of four batches those of like shapes come together: what a frame is padded with
+    has its say in what is found in it, and when the model is asked later there is little of it.
+    """
 
     def __init__(
         self, clips: ClipDataset, config: DataConfig, seed: int, processes: Processes = ALONE
@@ -73,9 +80,12 @@ class StoredData:
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch; frames of different sizes are padded."""
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.clips))
-        indices = _share(order, self.config.batch_size, self.processes)[skip:].tolist()
+        batches = _share(order, self.config.batch_size, self.processes)
+        pools = [batches[i : i + POOL].ravel().tolist() for i in range(0, len(batches), POOL)]
+        pools_done, skip = divmod(skip, POOL)
         samples = _Samples(self.clips, self.config.size)
-        yield from _load(samples, indices, self.config, self.processes)
+        loaded = _load(samples, pools[pools_done:], self.config, self.processes, ahead=1)
+        yield from islice(loaded, skip, None)
 
 
 class ComposedData:
@@ -161,10 +171,14 @@ class _ShapedSamples(Dataset[Sample | AvsegError]):
         return self.shapes[shape][clip]
 
 
-def _collate(samples: list[Sample | AvsegError]) -> Batch | AvsegError:
+def _collate(size: int, samples: list[Sample | AvsegError]) -> list[Batch] | AvsegError:
+    """Make batches of `size` samples, those of like shapes together."""
     good = [sample for sample in samples if not isinstance(sample, AvsegError)]
     bad = [sample for sample in samples if isinstance(sample, AvsegError)]
-    return bad[0] if bad else collate(good)
+    if bad:
+        return bad[0]
+    good.sort(key=lambda sample: sample.frames.shape[-2:])
+    return [collate(good[i : i + size]) for i in range(0, len(good), size)]
 
 
 def _begin_worker(_worker: int) -> None:
@@ -194,27 +208,29 @@ def _begin_patient_worker(worker: int) -> None:
 
 def _load(
     samples: Dataset[Sample | AvsegError],
-    indices: object,
+    indices: Sequence[Sequence[Any]],
     config: DataConfig,
     processes: Processes,
+    ahead: int = 4,
 ) -> Iterator[Batch]:
+    """Load what `indices` name, a batch or a pool at a time; each worker is so many `ahead`."""
     workers = config.workers if config.workers >= 0 else _spare_cpus()
     loader = DataLoader(
         samples,
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, config.batch_size),
         worker_init_fn=_begin_worker if processes.number == 1 else _begin_patient_worker,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=ahead if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch
         # starts one more loader, and would go on with other numbers than an unbroken one.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, AvsegError):
-            raise batch
-        yield batch
+    for batches in loader:
+        if isinstance(batches, AvsegError):
+            raise batches
+        yield from batches
 
 
 def _spare_cpus() -> int:

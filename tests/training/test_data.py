@@ -63,6 +63,24 @@ def test_an_epoch_can_be_begun_in_its_middle(parts):
         assert list(data.batches(1, skip=len(whole))) == []
 
 
+def test_stored_clips_of_like_shapes_come_together():
+    class Mixed(Clips):
+        def __len__(self):
+            return 16
+
+        def __getitem__(self, index):
+            clip = super().__getitem__(index)
+            height = (32, 64)[index % 2]
+            shape = (1, height, 64)
+            frames = np.full((*shape, 3), 10 * index, np.uint8)
+            return clip._replace(frames=frames, labels=np.zeros(shape, np.uint8))
+
+    batches = list(StoredData(Mixed(), CONFIG, seed=0).batches(0))
+    assert len({grey for batch in greys(batches) for grey in batch}) == 16
+    # Of two times eight clips at most one batch each has clips of both shapes.
+    assert sum(batch.valid is not None for batch in batches) <= 2
+
+
 def test_beginning_an_epoch_leaves_the_global_random_numbers_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()
