@@ -269,11 +269,11 @@ def load_config(
     """
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}'", f"known presets: {', '.join(PRESETS)}")
-    text = (resources.files("avsegcli.presets") / f"{preset}.toml").read_text()
+    text = (resources.files("avsegcli.presets") / f"{preset}.toml").read_text(encoding="utf-8")
     values = _choose_tables(tomllib.loads(text), dataset)
     if file is not None:
         try:
-            own = tomllib.loads(file.read_text())
+            own = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot read the configuration {file}: {error}") from error
         _merge(values, _choose_tables(own, dataset))

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -121,6 +123,17 @@ def test_later_settings_win(tmp_path):
     file.write_text("[optim]\nlr = 1e-3\nepochs = 3\n")
     optim = load_config("lite", file, ["optim.lr=2e-3", "model.attention=plain"]).optim
     assert (optim.lr, optim.epochs) == (2e-3, 3)
+
+
+def test_settings_are_utf_8_whatever_the_locale(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_bytes("# größer\n[optim]\nepochs = 3\n".encode())
+    strict = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]
+    words = ["train", "--data", "s4", "--show-settings", "--config", str(file)]
+    command = [sys.executable, *strict, "-m", "avsegcli", *words]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"epochs = 3" in done.stdout
 
 
 def test_all_mistakes_are_named_at_once_with_a_suggestion():

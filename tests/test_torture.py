@@ -413,7 +413,7 @@ def test_a_full_standard_output_is_told_in_one_line(clip, tmp_path, words, unbuf
     if words == ["segment"]:
         words = ["segment", clip, "--timeline", tmp_path / "a.csv", "--dry-run"]
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         done = in_process("", *words, stdout=full, env=environment)
     assert done.returncode == 1
     assert done.stderr == "avseg: cannot write to standard output: no space left on device\n"

@@ -136,7 +136,7 @@ class AvsBench:
             return None
         heard = np.zeros((num_frames, len(self.classes)), bool)
         try:
-            for t, names in enumerate(json.loads(path.read_text())["heard"]):
+            for t, names in enumerate(json.loads(path.read_text(encoding="utf-8"))["heard"]):
                 heard[t, [self.classes.index(name) for name in names]] = True
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DataError(f"{path} does not say what is heard: {error}") from error

@@ -143,7 +143,7 @@ def write_vpo_parts(
 def _read_coco(annotations: Path, images: Path) -> tuple[list[_Photo], tuple[str, ...]]:
     """Read the photos that are there, with all of their objects, and the categories."""
     try:
-        coco = json.loads(annotations.read_text())
+        coco = json.loads(annotations.read_text(encoding="utf-8"))
         names = {item["id"]: str(item["name"]) for item in coco["categories"]}
         objects = defaultdict(list)
         for item in coco["annotations"]:

@@ -142,7 +142,7 @@ class StoredMasks:
 
     def _read_results(self, path: Path) -> None:
         try:
-            results = json.loads(path.read_text())
+            results = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(results, list):
                 return  # as classes.json: about the masks, no masks
             for result in results:

@@ -29,7 +29,7 @@ class MaskFolder:
         self._folder = folder
         self._colours = np.array([(0, 0, 0), *colours], np.uint8)
         indices = {name: index for index, name in enumerate(classes)}
-        (folder / CLASSES_FILE).write_text(json.dumps(indices, indent=1) + "\n")
+        (folder / CLASSES_FILE).write_text(json.dumps(indices, indent=1) + "\n", encoding="utf-8")
 
     def add(self, index: int, masks: Masks) -> None:
         """Write the masks of one frame."""

@@ -212,7 +212,7 @@ def _check_start(out: Path, start: dict[str, str]) -> None:
     if not path.exists():
         write_whole(path, json.dumps(start, indent=1) + "\n")
     try:
-        before = dict(json.loads(path.read_text()))
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged", "Name another folder with -o.") from error
     for key, now in start.items():
@@ -224,7 +224,7 @@ def _read_result(run: Path, kind: str) -> Result | None:
     """Read what a run scored; None, as if it had not, if that is damaged or of another version."""
     path = run / RESULT.format(kind)
     try:
-        return Result(**json.loads(path.read_text())) if path.exists() else None
+        return Result(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
     except (ValueError, TypeError):
         return None
 

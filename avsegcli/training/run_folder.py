@@ -40,7 +40,7 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
 def saved_settings(run: Path) -> dict[str, Any]:
     """Read the classes and settings that a run was begun with; none if they are not there."""
     try:
-        saved = json.loads((run / CONFIG).read_text())
+        saved = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return saved if isinstance(saved, dict) else {}

@@ -81,7 +81,7 @@ class RunLog:
                 columns += missing
                 _rewrite(path, columns, rows)
             self._columns[name] = columns
-        with told_as_cannot_write(path), path.open("a", newline="") as file:
+        with told_as_cannot_write(path), path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns[name], restval="").writerow(values)
         if self.board is not None:
             with self._told():
@@ -94,7 +94,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Read the names of the columns and the rows; none if there is no such file."""
     if not path.exists():
         return [], []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         return list(reader.fieldnames or ()), list(reader)
 

@@ -63,12 +63,12 @@ def test_patterns_search_deep_but_a_file_of_that_name_is_meant_first(tree):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
 def test_a_list_on_standard_input(tree, monkeypatch, end):
     data = end.join([b"v/a.mp4", "v/deep/ä.webm".encode(), b""])
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
     assert names("-") == [("v/a.mp4", "a"), ("v/deep/ä.webm", "deep/ä")]
 
 
 def test_an_empty_list_or_folder_is_refused(tree, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n"), "utf-8"))
     with pytest.raises(MediaError, match="no input"):
         find_inputs(["-"])
     monkeypatch.setattr(sys, "stdin", None)  # closed by the shell: <&-
@@ -81,7 +81,8 @@ def test_an_empty_list_or_folder_is_refused(tree, monkeypatch):
 
 def test_a_folder_on_standard_input_is_refused(tree, monkeypatch):
     for line in (".", "/", "v"):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
+        data = io.BytesIO(line.encode())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "utf-8"))
         with pytest.raises(MediaError, match=f"^{line} is a folder"):
             find_inputs(["-"])
 
