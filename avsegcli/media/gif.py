@@ -14,6 +14,7 @@ from avsegcli.media.writable import told_as_cannot_write
 LONGEST = 480  # pixels; larger frames are scaled down
 FASTEST = Fraction(10)  # frames a second
 TICK = Fraction(1, 100)  # seconds; the unit of a GIF
+SHORTEST = 2  # ticks; players take less for 0.1 s
 
 
 class GifWriter:
@@ -42,7 +43,8 @@ class GifWriter:
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "pal8"
         self._stream.codec_context.time_base = self._stream.time_base = TICK
-        self._due = 0.0
+        self._due = self._end = 0.0  # seconds
+        self._held: Any = None  # packet; how long the last one is shown, the end tells
         graph = self._graph = Graph()
         source = graph.add_buffer(
             width=width, height=height, format=av.VideoFormat("yuv420p"), time_base=video.time_base
@@ -61,6 +63,7 @@ class GifWriter:
 
     def write(self, frame: Any) -> None:
         """Append one yuv420p frame, unless the last one was just before it."""
+        self._end = float((frame.pts + frame.duration) * frame.time_base)
         if frame.time < self._due - 1e-6:
             return
         self._due = max(self._due + float(1 / FASTEST), frame.time)
@@ -76,7 +79,10 @@ class GifWriter:
             paletted.pts = round(paletted.pts * paletted.time_base / TICK)
             paletted.time_base = TICK
             with told_as_cannot_write(self._name):
-                self._output.mux(self._stream.encode(paletted))
+                for packet in self._stream.encode(paletted):
+                    if self._held is not None:
+                        self._output.mux(self._held)
+                    self._held = packet
 
     def __enter__(self) -> Self:
         return self
@@ -91,8 +97,11 @@ class GifWriter:
             if error is None:
                 self._graph.push(None)
                 self._pull()
-                with told_as_cannot_write(self._name):
-                    self._output.mux(self._stream.encode(None))
+                if self._held is not None:
+                    shown = round(self._end / TICK) - self._held.pts
+                    self._held.duration = max(SHORTEST, shown)
+                    with told_as_cannot_write(self._name):
+                        self._output.mux(self._held)
         finally:
             with told_as_cannot_write(self._name):
                 self._output.close()
