@@ -37,7 +37,8 @@ def check_place(path: Path) -> None:
         AvsegError: if it cannot.
     """
     place = place_of(path)
-    there = next(folder for folder in place.parents if folder.exists())
+    # Not even the root is there on a drive that Windows does not have.
+    there = next((folder for folder in place.parents if folder.exists()), Path(place.anchor))
     if place.is_dir():
         reason = "it is a folder"
     elif not there.is_dir():

@@ -5,6 +5,7 @@ import pytest
 
 from avsegcli.errors import AvsegError, DataError
 from avsegcli.whole_file import (
+    check_place,
     folder_written_whole,
     told_as_cannot_write,
     write_whole,
@@ -76,6 +77,15 @@ def test_what_cannot_be_written_is_told_with_the_name_that_was_given(tmp_path, m
     ):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_neither_the_root_nor_a_drive_that_is_not_there_can_be_written(monkeypatch):
+    with pytest.raises(AvsegError, match="cannot write /: it is a folder"):
+        check_place(Path("/"))
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    monkeypatch.setattr(Path, "is_dir", lambda _: False)
+    with pytest.raises(AvsegError, match=r"cannot write /z/a\.csv: / is no folder"):
+        check_place(Path("/z/a.csv"))
 
 
 def test_errors_of_the_block_stay_as_they_are(tmp_path):

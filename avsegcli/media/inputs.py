@@ -52,7 +52,8 @@ def find_inputs(
         Each file once, in the order of the words, those of a folder sorted by name.
 
     Raises:
-        MediaError: if a folder or pattern has no video, or nothing is named at all.
+        MediaError: if a folder or pattern has no video, nothing is named at all, or words share no
+            folder, being on several drives of Windows.
     """
     suffixes = _suffixes(pictures)
     found: dict[str, _Found] = {}
@@ -61,7 +62,13 @@ def find_inputs(
             found.setdefault(os.path.realpath(one.path), one)
     if not found:
         raise MediaError("no input is named on standard input", "Write one file name a line.")
-    base = os.path.commonpath([os.path.abspath(one.root) for one in found.values()])  # noqa: PTH100
+    try:
+        base = os.path.commonpath([os.path.abspath(one.root) for one in found.values()])  # noqa: PTH100
+    except ValueError as error:
+        raise MediaError(
+            "the inputs are on several drives",
+            "Give those of each drive to a command of their own.",
+        ) from error
     below = [Path(os.path.relpath(one.path, base)) for one in found.values()]
     stems = [path.with_suffix("") for path in below]
     times = Counter(stems)

@@ -1,6 +1,7 @@
 """Whether an output may be written, and what is told if it cannot."""
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -60,18 +61,27 @@ def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
     read = {key: path for path in inputs for key in _keys(place_of(path))}
     seen: dict[Path, Planned] = {}
     for one in planned:
-        place = place_of(one.path)
-        for key in _keys(place):
+        for key in _keys(place_of(one.path)):
             if key in read:
                 raise _replaced(one, read[key])
+        place = _written_to(one.path)
         if place in seen:
             raise _one_place(one, seen[place])
         seen[place] = one
     masks = {place: one for place, one in seen.items() if one.is_masks}
     for other in [*planned, *map(Planned, inputs)] if masks else ():
-        folder = next((masks[up] for up in place_of(other.path).parents if up in masks), None)
+        folder = next((masks[up] for up in _written_to(other.path).parents if up in masks), None)
         if folder is not None:
             raise _among_masks(other, folder)
+
+
+def _written_to(path: Path) -> Path:
+    """Return where a file lies, alike for names that are one to the system.
+
+    On a Mac, `Clip` and `clip` are; on Windows they are equal as paths already.
+    """
+    place = place_of(path)
+    return Path(str(place).casefold()) if sys.platform == "darwin" else place
 
 
 def _keys(place: Path) -> list[Path | tuple[int, int]]:

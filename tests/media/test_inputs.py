@@ -1,4 +1,6 @@
 import io
+import ntpath
+import os
 import sys
 from pathlib import Path
 
@@ -85,6 +87,12 @@ def test_a_folder_on_standard_input_is_refused(tree, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "utf-8"))
         with pytest.raises(MediaError, match=f"^{line} is a folder"):
             find_inputs(["-"])
+
+
+def test_inputs_on_several_drives_of_windows_are_refused(tree, monkeypatch):
+    monkeypatch.setattr(os.path, "commonpath", lambda _: ntpath.commonpath(["C:/v", "D:/v"]))
+    with pytest.raises(MediaError, match="several drives"):
+        find_inputs(["v/a.mp4", "v/deep/ä.webm"])
 
 
 def test_outputs_inside_the_folder_are_no_inputs(tree):

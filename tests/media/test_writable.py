@@ -1,11 +1,12 @@
 import errno
 import os
+import sys
 from pathlib import Path
 
 import av
 import pytest
 
-from avsegcli.errors import MediaError
+from avsegcli.errors import ConfigError, MediaError
 from avsegcli.media.writable import (
     Planned,
     check_places,
@@ -40,6 +41,15 @@ def test_another_name_of_an_input_is_that_input(tmp_path):
         with pytest.raises(MediaError, match="an output of b would replace it"):
             check_places([Planned(tmp_path / name, Path("b"))], [video])
     check_places([Planned(tmp_path / "b.mp4", video)], [video])
+
+
+def test_where_case_does_not_count_two_outputs_are_one_file(tmp_path, monkeypatch):
+    planned = [Planned(tmp_path / name, Path(name)) for name in ("Clip.mp4", "clip.mp4")]
+    monkeypatch.setattr(sys, "platform", "linux")
+    check_places(planned, [])
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(ConfigError, match=r"Clip.mp4 would both be written to .*/clip.mp4"):
+        check_places(planned, [])
 
 
 @pytest.mark.parametrize("kind", [OSError, av.FFmpegError])
