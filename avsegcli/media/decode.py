@@ -25,6 +25,7 @@ MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
 SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
 ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
 FINEST_TIME_BASE = 10_000_000  # ticks a second
+OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # in metadata
 UNSPECIFIED = 2  # colour space of untagged video
 HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
 
@@ -232,6 +233,8 @@ class VideoReader:
     duration: float | None  # seconds, as announced; None if the file does not say
     sample_aspect_ratio: Fraction  # width / height of a pixel, as shown
     has_sound: bool  # whether the file has sound, too
+    metadata: dict[str, str]  # title, artist and so on, but not how the file was made
+    chapters: list[dict[str, Any]]  # as PyAV has them
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -268,6 +271,9 @@ class VideoReader:
         self.time_base = self._time_base(stream.time_base)
         self.duration = self._announced_duration()
         self.has_sound = best_stream(self._container, "audio") is not None
+        written = self._container.metadata.items()
+        self.metadata = {key: text for key, text in written if key.lower() not in OF_THE_FILE}
+        self.chapters = self._container.chapters()
         self._end = 0.0  # seconds; of what has been read
         self._left_out = 0  # pictures that do not come after the one before
         self._to_yuv = VideoReformatter()

@@ -26,7 +26,8 @@ FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
 class VideoWriter:
     """Writes the frames of one video, with the sound of a file, to another file.
 
-    Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video.
+    Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video, and
+    so are title, artist and what else its metadata say, chapters and the language of the sound.
     H.264 with halved chroma knows even sizes only: a video of odd width or height is written
     with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
     players refuse it; VP9 (.webm) takes odd sizes as they are. Matroska and WebM know no time
@@ -89,6 +90,8 @@ class VideoWriter:
         track = SoundTrack(sound) if isinstance(sound, Path) else sound
         self._sound = Sound(track, self._output, container)
         self._own_sound = track.path == video.path
+        self._output.metadata.update(video.metadata)
+        self._output.set_chapters(video.chapters)
         self._end = 0.0  # seconds, of the last frame
 
     def write(self, frame: Any) -> None:

@@ -44,6 +44,8 @@ class Sound:
             layout = LAYOUTS.get(len(context.layout.channels), "stereo")
             self._stream = output.add_stream(container.sound, rate=rate, layout=layout)
             packets = self._encode()
+        if source.language:
+            self._stream.metadata["language"] = source.language
         self._packets = _rising(packets)
         self._waiting: Any | None = next(self._packets, None)
 

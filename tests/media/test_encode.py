@@ -183,6 +183,31 @@ def test_the_last_picture_is_shown_for_its_own_time(tmp_path):
     assert VideoReader(tmp_path / "b.mp4").duration == pytest.approx(3, abs=1e-3)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_title_chapters_and_language_are_kept(tmp_path, suffix):
+    source = tmp_path / "a.mkv"
+    chapter = {"id": 1, "start": 500, "end": 1500, "time_base": Fraction(1, 1000), "metadata": {}}
+    with (
+        av.open(str(write_video(tmp_path / "plain.mkv", seconds=2))) as plain,
+        av.open(str(source), "w") as named,
+    ):
+        streams = [named.add_stream_from_template(stream) for stream in plain.streams]
+        streams[1].metadata["language"] = "deu"
+        named.metadata.update({"title": "A title", "artist": "Somebody"})
+        named.set_chapters([chapter])
+        for packet in plain.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                named.mux(packet)
+    rewrite(source, tmp_path / f"b{suffix}")
+    with av.open(str(tmp_path / f"b{suffix}")) as written:
+        metadata = {key.lower(): text for key, text in written.metadata.items()}
+        assert (metadata["title"], metadata["artist"]) == ("A title", "Somebody")
+        assert written.streams.audio[0].language == "deu"
+        (read,) = written.chapters()
+        assert read["start"] * read["time_base"] == Fraction(1, 2)
+
+
 def test_a_turned_video_is_written_upright(tmp_path):
     source = write_video(tmp_path / "a.mp4", rotation=90, seconds=0.2)
     assert rewrite(source, tmp_path / "b.mp4").size == (96, 160)
