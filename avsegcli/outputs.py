@@ -241,6 +241,7 @@ class Encoding:
 
         Raises:
             ConfigError: if it does not work.
+            MediaError: if it does not with this video.
         """
         if self == Encoding():
             return None, None
@@ -261,14 +262,18 @@ class Encoding:
                 refused = refused or error
             else:
                 return None if pix_fmt == FRAMES else pix_fmt, None if unit == time_base else unit
-        raise self._refused(codec, video) from refused
+        if video is None:
+            raise self._refused(codec) from refused
+        raise MediaError(
+            f"the encoder {codec} does not take {video.path}, of {float(video.rate):g} frames a "
+            "second",
+            "Choose another encoder.",
+        ) from refused
 
-    def _refused(self, codec: str, video: VideoReader | None = None) -> ConfigError:
+    def _refused(self, codec: str) -> ConfigError:
         given = {"crf": self.crf, "preset": self.preset}
         said = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
         where = f"with: {said}" if said else "on this machine"
-        if video is not None:
-            where = f"for {video.path}, of {float(video.rate):g} frames a second"
         hint = f"`ffmpeg -h encoder={codec}` lists what it takes."
         if codec in ("libx264", "libx265"):
             hint = f"Presets are {', '.join(NAMED_PRESETS)}."

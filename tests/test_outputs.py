@@ -302,7 +302,7 @@ def test_encoders_that_know_a_few_rates_or_coarse_times_only_are_used(clip, segm
         assert ours.codec == codec
         assert ours.times == pytest.approx(theirs.times, abs=2e-3)
     odd = write_video(tmp_path / "odd.mp4", seconds=0.4, rate=Fraction(17))
-    with pytest.raises(ConfigError, match=r"mpeg2video does not work for .*odd.mp4, of 17 frames"):
+    with pytest.raises(MediaError, match=r"mpeg2video does not take .*odd.mp4, of 17 frames"):
         segmenter.segment_file(odd, tmp_path / "b.mp4", codec="mpeg2video")
 
 
