@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from itertools import product
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -175,8 +176,8 @@ class Look:
 
     def check(self) -> None:
         """Raise a `ConfigError` if a value is out of its range."""
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha}")
+        if not (isinstance(self.alpha, Real) and 0 <= self.alpha <= 1):
+            raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha!r}")
         check_colours(self.palette)
         if self.style not in STYLES:
             raise ConfigError(f"no style is called '{self.style}'", f"One of {', '.join(STYLES)}.")

@@ -11,6 +11,7 @@ Each stage holds one window, so that memory does not grow with the video.
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from numbers import Real
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -58,10 +59,10 @@ class MaskPredictor(Protocol):
 
 def check_numbers(fps: float, threshold: float | None) -> None:
     """Raise a `ConfigError` if an argument of `Segmenter.segment` is out of its range."""
-    if not 0 < fps < math.inf:
-        raise ConfigError(f"fps must be a number above 0, not {fps}")
-    if threshold is not None and not 0 < threshold <= 1:
-        raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold}")
+    if not (isinstance(fps, Real) and 0 < fps < math.inf):
+        raise ConfigError(f"fps must be a number above 0, not {fps!r}")
+    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold <= 1):
+        raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold!r}")
 
 
 class Segmenter:

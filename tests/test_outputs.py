@@ -378,7 +378,9 @@ def write_hdr_video(path: Path, curve: int) -> Path:
 
 
 def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_path):
-    for wrong in ({"codec": "nosuch"}, {"preset": "lightning"}, {"style": "cubist"}):
+    encoders = {"codec": "nosuch"}, {"preset": "lightning"}
+    others = {"style": "cubist"}, {"fps": "4"}, {"threshold": "high"}, {"alpha": "a"}
+    for wrong in (*encoders, *others):
         with pytest.raises(ConfigError):
             segmenter.segment_file(clip, tmp_path / "a.mp4", **wrong)
     with pytest.raises(ConfigError, match=r"libx264 does not work with: .*preset lightning"):
