@@ -63,7 +63,7 @@ def ablate(
 
     Example: avseg ablate --data parts -o ablation --seeds 2
     """
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.config import load_config
     from avsegcli.training.ablation import ROWS, SETS, ablation_tables, run_ablation
 
@@ -82,6 +82,5 @@ def ablate(
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )
-    console = open_console()
     for table in ablation_tables(results):
-        console.print(table)
+        print_table(table)

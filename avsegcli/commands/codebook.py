@@ -30,7 +30,7 @@ def codebook(
 
     Example: avseg codebook -o figures
     """
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.evaluation.codewords import codeword_csv, codeword_table, study_codewords
     from avsegcli.evaluation.plots import draw_codewords, save_figure
     from avsegcli.whole_file import write_whole
@@ -40,7 +40,7 @@ def codebook(
     predictor = load_model(weights, device)
     with clip_progress() as progress:
         codewords = study_codewords(predictor, clips, progress=progress)
-    open_console().print(codeword_table(codewords))
+    print_table(codeword_table(codewords))
     if output is not None:
         save_figure(draw_codewords(codewords), output, "codebook")
         write_whole(output / "codebook.csv", codeword_csv(codewords))

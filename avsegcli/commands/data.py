@@ -45,12 +45,12 @@ def check(
 
     Example: avseg data check AVSBench
     """
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.datasets.check import check_avsbench
 
     with clip_progress() as update:
         checks = check_avsbench(root, dataset.value if dataset else None, on_progress=update)
-    open_console().print(_check_table(checks))
+    print_table(_check_table(checks))
     for split in checks:
         for problem in split.problems[:MOST_PROBLEMS]:
             typer.echo(f"{split.subset} {split.split}: {problem}")

@@ -40,10 +40,10 @@ def download(
     Example: avseg download resnet50 vggish
     """
     from avsegcli import weights
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
 
     if list_known or not names:
-        open_console().print(_table())
+        print_table(_table())
         return
     if source is not None and len(names) > 1 and source.is_file():
         raise ConfigError("--from FILE goes with one name", "name a folder, or one at a time")

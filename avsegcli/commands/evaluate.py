@@ -112,7 +112,7 @@ def evaluate(
 
     Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
     """
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.engines import open_predictor
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import Gallery
@@ -174,7 +174,6 @@ def evaluate(
         typer.echo(f"{import_preds} names no object in {of}", err=True)
     origin = {"model": name, "data": name_of_clips(dataset), "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
-    results = open_console()
     for table in score_tables(scores):
-        results.print(table)
+        print_table(table)
     files.write(scores, gallery, origin)

@@ -96,7 +96,7 @@ def noise_test(
 
     Example: avseg noise-test --snr 0 5 10
     """
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.datasets.noises import KINDS, open_noise
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.plots import draw_noise_curves, save_figure
@@ -114,7 +114,7 @@ def noise_test(
         conditions = noise_sweep(
             models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
-    open_console().print(sweep_table(conditions, metrics))
+    print_table(sweep_table(conditions, metrics))
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
         origin = {"data": name_of_clips(dataset), "split": split, "noise": noise, "seeds": seeds}

@@ -30,7 +30,8 @@ Dataset = Annotated[
         "--dataset",
         "--data",
         metavar="s4|ms3|avss|DIR",
-        help="Clips, as 'avseg eval' takes them; without it the packaged test set.",
+        help="Clips: a subset of AVSBench, by name or folder, what compose wrote, or videos with "
+        "masks; without it the packaged test set.",
     ),
 ]
 DataRoot = Annotated[

@@ -229,7 +229,7 @@ def _check_values(named: dict[str, list[str]]) -> None:
 
 def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -> None:
     from avsegcli.commands import segment_progress as show
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
 
     batch.check_files(segmenter)
     if batch.is_waiting:
@@ -251,9 +251,9 @@ def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -
                 typer.echo(f"       {job.hint}", err=True)
     if not quiet:
         if batch.several:
-            open_console().print(show.batch_table(batch.jobs))
+            print_table(show.batch_table(batch.jobs))
         elif batch.jobs and batch.jobs[0].summary is not None:
-            open_console().print(show.event_table(batch.jobs[0].summary))
+            print_table(show.event_table(batch.jobs[0].summary))
     if any(job.status == "failed" for job in batch.jobs):
         raise typer.Exit(1)
 

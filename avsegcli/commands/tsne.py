@@ -48,7 +48,7 @@ def tsne(
     """
     from rich.table import Table
 
-    from avsegcli.commands.console import open_console
+    from avsegcli.commands.console import print_table
     from avsegcli.evaluation.mixtures import study_mixtures
     from avsegcli.evaluation.plots import draw_mixtures, save_figure
     from avsegcli.whole_file import write_whole
@@ -73,7 +73,7 @@ def tsne(
     for name, nearness in {"without": study.without, "with": study.within}.items():
         table.add_row(name, f"{nearness.hits:.3f}", f"{nearness.ratio:.3f}")
     table.add_row("chance", f"{study.within.chance:.3f}", "1.000")
-    open_console().print(table)
+    print_table(table)
     if output is not None:
         save_figure(draw_mixtures(study, seed), output, "tsne")
         numbers = {
