@@ -201,7 +201,7 @@ class Encoding:
         if self.preset is not None:
             options["cpu-used" if "vp" in codec or "aom" in codec else "preset"] = self.preset
         if codec == "libx265":
-            options["x265-params"] = "log-level=error"  # else it tells all about itself
+            options["x265-params"] = "log-level=none"  # else it tells all about itself
         return codec, options
 
     def check(self, output: Path | None) -> None:
@@ -276,9 +276,9 @@ class Encoding:
         said = ", ".join(f"{key} {value}" for key, value in given.items() if value is not None)
         where = f"with: {said}" if said else "on this machine"
         hint = f"`ffmpeg -h encoder={codec}` lists what it takes."
-        if codec in ("libx264", "libx265"):
+        if self.preset is not None and codec in ("libx264", "libx265"):
             hint = f"Presets are {', '.join(NAMED_PRESETS)}."
-        elif codec.startswith("lib"):
+        elif self.preset is not None and codec.startswith("lib"):
             hint = "Presets are whole numbers, larger ones faster."
         return ConfigError(f"the encoder {codec} does not work {where}", hint)
 

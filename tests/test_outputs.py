@@ -291,6 +291,8 @@ def test_encoders_tell_errors_only(clip, segmenter, tmp_path, capfd):
     for codec in ("libx264", "libx265", "libsvtav1", "libvpx-vp9"):
         with pytest.raises(ConfigError, match=rf"{codec} does not work with: preset lightning$"):
             segmenter.segment_file(clip, tmp_path / "b.mp4", codec=codec, preset="lightning")
+    with pytest.raises(ConfigError, match=r"libx265 does not work with: crf 60$"):
+        segmenter.segment_file(clip, tmp_path / "b.mp4", codec="libx265", crf=60)
     assert capfd.readouterr() == ("", "")
 
 
