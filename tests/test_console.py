@@ -4,7 +4,7 @@ from rich.table import Table
 from avsegcli.commands.console import print_table
 
 
-@pytest.mark.parametrize("columns", ["20", "40", "60", "80"])
+@pytest.mark.parametrize("columns", ["1", "40", "60", "80"])
 def test_no_number_is_cut_on_a_narrow_terminal(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", columns)
     table = Table(title="40 clips")
