@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -60,6 +61,15 @@ def test_without_matplotlib_only_files_are_refused(draw, tmp_path, monkeypatch, 
     assert said == "avseg: figures need matplotlib"
     assert re.fullmatch(r' +pip install "matplotlib>=\S+" "scikit-learn>=\S+"', hint)
     assert not (tmp_path / "out").exists()
+
+
+def test_matplotlib_is_quiet_where_it_cannot_keep_a_cache(tmp_path):
+    (tmp_path / "file").touch()
+    program = "from avsegcli.evaluation.plots import new_figure; new_figure(1, 1)"
+    environment = {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_tsne_says_how_near_mixtures_lie_to_their_sources(

@@ -1,5 +1,6 @@
 """The figures: noise curves, mixtures, codewords, panels."""
 
+import logging
 import math
 from collections.abc import Sequence
 from io import BytesIO
@@ -42,6 +43,7 @@ def new_figure(width: float, height: float, dpi: int = DPI) -> "Figure":
 
 def require_matplotlib() -> None:
     """Raise an `AvsegError` if figures cannot be drawn here."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not that its cache is a temporary one
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
