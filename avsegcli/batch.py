@@ -13,9 +13,10 @@ from typing import Any
 
 from avsegcli.errors import AvsegError, ConfigError, MediaError, refusal
 from avsegcli.media.containers import CONTAINERS
+from avsegcli.media.encoders import Encoding
 from avsegcli.media.inputs import Input, are_several, check_apart, find_inputs, is_folder
 from avsegcli.media.writable import Planned, check_places
-from avsegcli.outputs import Encoding, Look, Outputs
+from avsegcli.outputs import Look, Outputs
 from avsegcli.results import Summary
 from avsegcli.segmenter import Segmenter, check_numbers
 from avsegcli.whole_file import check_place, place_of, write_whole

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from avsegcli.engines import Engine, open_predictor
 from avsegcli.errors import ConfigError
 from avsegcli.media.decode import SoundTrack, VideoReader
+from avsegcli.media.encoders import Encoding
 from avsegcli.media.masks import MaskFinder
 from avsegcli.media.palette import Colour, parse_palette
 from avsegcli.media.prefetch import prefetch
 from avsegcli.media.sound import SoundReader
 from avsegcli.media.still import open_pictures
 from avsegcli.media.windows import Window, cut_windows, spread_masks
-from avsegcli.outputs import Encoding, Look, Outputs, Writers
+from avsegcli.outputs import Look, Outputs, Writers
 from avsegcli.results import FrameResult, Summary
 from avsegcli.timeline import Timeline
 
