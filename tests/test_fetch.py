@@ -52,7 +52,7 @@ def test_a_network_that_is_lost_half_way_is_tried_again_and_told_as_such(
         if answer.length < len(CONTENT):
             lost.append(answer.length)
             raise OSError(errno.EHOSTUNREACH, "No route to host")
-        return read(answer, size)
+        return read(answer, 1000)
 
     monkeypatch.setattr(HTTPResponse, "read1", lose)
     with pytest.raises(WeightsError, match=r"cannot download .*: .*No route to host") as caught:

@@ -44,8 +44,7 @@ class AvsBench:
         notes: what a user should know about these data, one sentence each.
 
     Raises:
-        DataError: if the root, its table or a column is missing, or the split has no clip or names
-            one twice.
+        DataError: if the root, its table or a column is missing, or the split has no clip.
     """
 
     def __init__(self, root: Path, split: str = "test", *, subset: Subset = "avss") -> None:
@@ -53,30 +52,27 @@ class AvsBench:
         self.root = self._layout.find(root)
         table = self.root / self._layout.table
         rows = read_table(table, self._layout.columns)
-        self._rows = [row for row in rows if row["split"] == split]
-        if not self._rows:
+        of_split = [row for row in rows if row["split"] == split]
+        if not of_split:
             splits = ", ".join(sorted({row["split"] for row in rows})) or "none"
             raise DataError(f"{table} has no clip of split '{split}'", f"Splits it has: {splits}.")
-        self._names = self._name_clips(table, rows, split)
+        places = {self._place(row): row for row in of_split}
+        counts = Counter(name for *_, name in places)
+        self._names = ["_".join(place) if counts[place[-1]] > 1 else place[-1] for place in places]
+        self._rows = list(places.values())
         self._coloured = subset == "avss"
         self.classes = read_classes(self.root / "label2idx.json", 1) if self._coloured else BINARY
         self.notes = self._note_missing_sounds()
+        if len(of_split) > len(places):
+            twice = len(of_split) - len(places)
+            self.notes.append(
+                f"{table} names {twice} clips of split '{split}' again: they count once"
+            )
 
-    def _name_clips(self, table: Path, rows: list[Row], split: str) -> list[str]:
-        """Name each clip as the table does, where that says too little with its group before it."""
+    def _place(self, row: Row) -> tuple[str, ...]:
+        """Return what tells a clip from the others: its group, if there are any, and its name."""
         column, *others = self._layout.columns
-        groups = [other for other in others if other != "split"]
-        lines: dict[tuple[str, ...], int] = {}
-        for line, row in enumerate(rows, start=2):
-            place = tuple(row[key] for key in [*groups, column])
-            if row["split"] == split and lines.setdefault(place, line) != line:
-                raise DataError(
-                    f"{table}, rows {lines[place]} and {line}, "
-                    f"name two clips of split '{split}' '{row[column]}'",
-                    "Remove or rename one of them.",
-                )
-        counts = Counter(name for *_, name in lines)
-        return ["_".join(place) if counts[place[-1]] > 1 else place[-1] for place in lines]
+        return tuple(row[key] for key in [*others, column] if key != "split")
 
     def __len__(self) -> int:
         return len(self._rows)
