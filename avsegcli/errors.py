@@ -1,5 +1,7 @@
 """What avseg tells a user. Anything else that is raised is a bug and keeps its traceback.
 
+But for what the system says of a file (an `OSError` with its name): see `refusal`.
+
 AvsegError          something a user can put right, such as a missing package; exit code 1
 ├── ConfigError     an option or a key of a configuration is wrong; exit code 2
 ├── MediaError      a video, picture or sound file cannot be read or written

@@ -270,10 +270,16 @@ class Writers:
                 self._shown = parts[name]
             else:
                 folder = Path(self._files.enter_context(TemporaryDirectory()))
-                self._shown = folder / "painted.mp4"
-                page_video = self._video_writer(self._shown, wanted.report, MP4_OF_PAGE)
+                # Of H.264 with the full chroma of odd sizes not all browsers know what to do.
+                self._shown = folder / ("painted.webm" if self._is_odd else "painted.mp4")
+                container = None if self._is_odd else MP4_OF_PAGE
+                page_video = self._video_writer(self._shown, wanted.report, container)
                 self._painted.append(page_video)
             self._report = Report(video.path.name, self._model, self._classes, self._colours)
+
+    @property
+    def _is_odd(self) -> bool:
+        return bool(self._painter.wide * self._video.width % 2 or self._video.height % 2)
 
     def _played_by_browsers(self, output: Path) -> bool:
         if output.suffix.lower() not in TYPES:
@@ -282,14 +288,15 @@ class Writers:
         with closing(open_media(self._track.path)) as container:
             sound = self._track.stream_in(container).codec_context.codec.canonical_name
         copied = sound in container_of(output).copied
-        return video in VIDEO_OF_BROWSERS and (sound in SOUND_OF_BROWSERS or not copied)
+        if video not in VIDEO_OF_BROWSERS or (video == "h264" and self._is_odd):
+            return False
+        return sound in SOUND_OF_BROWSERS or not copied
 
     def _video_writer(
         self, part: Path, name: Path, container: Container | None = None
     ) -> VideoWriter:
         encoding = self._encoding if name == self._wanted.output else Encoding()
-        odd = bool(self._painter.wide * self._video.width % 2 or self._video.height % 2)
-        pix_fmt, time_base = encoding.fit(part, self._video, odd=odd)
+        pix_fmt, time_base = encoding.fit(part, self._video, odd=self._is_odd)
         writer = VideoWriter(
             part,
             self._video,

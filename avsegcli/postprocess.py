@@ -11,7 +11,7 @@ from avsegcli.model.qsd import QSDOutput
 
 def class_probs(
     output: QSDOutput,
-    class_threshold: float = 0.5,
+    class_threshold: float,
     agreement: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
 ) -> Tensor:
     """Merge the masks of all queries, so that 0.5 is where an object begins.

@@ -299,7 +299,7 @@ def _endpoint() -> str:
 
 
 def _in_hub_cache(known: Known) -> Path | None:
-    _endpoint()
+    _endpoint()  # raises what is wrong with it before huggingface-hub does
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:

@@ -141,7 +141,9 @@ def folder_written_whole(
                 _exchange(new, place, before)
         shutil.rmtree(before, ignore_errors=True)
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        if place.exists() or not before.exists():  # else it holds all that is left
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _exchange(new: Path, place: Path, before: Path) -> None:

@@ -285,6 +285,12 @@ def test_an_encoder_has_the_pixels_that_it_takes(segmenter, tmp_path, codec, siz
     assert written.near(0.1)[-8:, -8:].mean(axis=(0, 1)) == pytest.approx(GREY, abs=4)
 
 
+def test_options_that_an_encoder_does_not_know_are_refused(clip, segmenter, tmp_path):
+    for codec, option in (("mpeg4", {"crf": 5}), ("ffv1", {"preset": "fast"})):
+        with pytest.raises(ConfigError, match=f"{codec} knows no {next(iter(option))}"):
+            segmenter.segment_file(clip, tmp_path / "b.mkv", codec=codec, **option)
+
+
 def test_encoders_tell_errors_only(clip, segmenter, tmp_path, capfd):
     segmenter.segment_file(clip, tmp_path / "a.mp4", codec="libx265", preset="ultrafast")
     assert capfd.readouterr() == ("", "")
@@ -303,6 +309,9 @@ def test_encoders_that_know_a_few_rates_or_coarse_times_only_are_used(clip, segm
         ours, theirs = Read(tmp_path / f"{codec}.mp4"), Read(source)
         assert ours.codec == codec
         assert ours.times == pytest.approx(theirs.times, abs=2e-3)
+    times = [Fraction(tick, 1000) for tick in (0, 9, 25, 33, 50, 200, 400)]  # two in one tick
+    uneven = write_video(tmp_path / "u.mkv", times=times, rate=Fraction(25), time_base=times[1] / 9)
+    segmenter.segment_file(uneven, tmp_path / "c.mkv", codec="mpeg2video")
     odd = write_video(tmp_path / "odd.mp4", seconds=0.4, rate=Fraction(17))
     with pytest.raises(MediaError, match=r"mpeg2video does not take .*odd.mp4, of 17 frames"):
         segmenter.segment_file(odd, tmp_path / "b.mp4", codec="mpeg2video")
@@ -326,6 +335,15 @@ def test_the_report_carries_what_browsers_play(segmenter, tmp_path, sound, suffi
     with av.open(io.BytesIO(base64.b64decode(found[1]))) as container:
         codecs = [stream.codec_context.codec.canonical_name for stream in container.streams]
     assert tuple(codecs) == shown
+
+
+def test_the_report_of_a_video_of_odd_size_has_chroma_that_all_browsers_know(segmenter, tmp_path):
+    source = write_video(tmp_path / "a.mkv", seconds=0.2, width=97, height=65, pix_fmt="yuv444p")
+    segmenter.segment_file(source, tmp_path / "b.mp4", report=tmp_path / "r.html")
+    found = re.search(r"data:video/\w+;base64,([\w+/=]+)", (tmp_path / "r.html").read_text())
+    with av.open(io.BytesIO(base64.b64decode(found[1]))) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.width, context.height, context.pix_fmt) == (97, 65, "yuv420p")
 
 
 def test_options_of_an_encoder_without_a_video_to_encode_are_refused(clip, segmenter, tmp_path):

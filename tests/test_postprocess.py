@@ -39,7 +39,7 @@ def test_the_class_threshold_is_where_a_full_mask_reaches_one_half():
 
 def test_silence_leaves_the_background():
     output = make_output([[[[1.0, 1.0]]]], [[[0.0, 0.0]]])
-    assert class_probs(output)[0, 0].tolist() == [[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]]
+    assert class_probs(output, 0.5)[0, 0].tolist() == [[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]]
 
 
 def test_each_frame_and_clip_is_merged_by_itself():
@@ -49,12 +49,12 @@ def test_each_frame_and_clip_is_merged_by_itself():
     output = make_output(masks[0].tolist(), classes[0].tolist())._replace(
         mask_logits=masks.logit(), class_logits=classes.logit()
     )
-    probs = class_probs(output)
+    probs = class_probs(output, 0.5)
     assert probs.shape == (2, 3, 3, 5, 6)
     assert probs.min() >= 0
     assert probs.max() <= 1
     alone = make_output(masks[1, 2:].tolist(), classes[1, 2:].tolist())
-    assert torch.allclose(class_probs(alone)[0, 0], probs[1, 2])
+    assert torch.allclose(class_probs(alone, 0.5)[0, 0], probs[1, 2])
     assert torch.allclose(probs[:, :, 0], 1 - probs[:, :, 1:].amax(2))
 
 

@@ -19,7 +19,7 @@ def print_table(table: Table) -> None:
         if column.no_wrap or column.justify == "right":
             texts = "\n".join(map(str, (column.header, *column.cells, column.footer)))
             pieces = texts.splitlines() if column.no_wrap else texts.split()
-            column.min_width = max(map(cell_len, pieces))
+            column.min_width = max(map(cell_len, pieces), default=0)
     console = open_console()
     console.width = max(console.width, 5 * len(table.columns))  # rich drops what has no room at all
     console.print(table, crop=False)

@@ -51,12 +51,12 @@ def decode_picture(path: Path, flags: int) -> NDArray[Any]:
 
 
 def read_indices(path: Path) -> NDArray[np.uint8]:
-    """Read a picture of one channel, ``(H, W)``: of a palette the indices, else the grey values.
+    """Read a picture without colours, ``(H, W)``: of a palette the indices, else the grey values.
 
     OpenCV would turn a palette's indices into its colours; FFmpeg leaves them alone.
 
     Raises:
-        DataError: if the file is missing, no picture, or has colours.
+        DataError: if the file is missing, no picture, or has colours or more than 8 bits.
     """
     try:
         with av.open(BytesIO(_read_bytes(path)), "r") as container:
@@ -66,9 +66,14 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     if frame.format.name == "pal8":
         plane = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(frame.height, -1)
         return plane[:, : frame.width].copy()
-    if frame.format.name not in ("gray", "monob", "monow"):
-        raise DataError(f"{path} has colours; a mask has one channel of class indices")
-    return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+    if frame.format.components[0].bits > 8:
+        raise DataError(f"{path} has more than 8 bits; a mask has class indices from 0 to 255")
+    if frame.format.name in ("gray", "monob", "monow"):
+        return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    if (rgb != rgb[..., :1]).any():
+        raise DataError(f"{path} has colours; a mask has class indices, alike in all channels")
+    return rgb[..., 0].copy()
 
 
 def read_waveform(path: Path) -> NDArray[np.float32]:

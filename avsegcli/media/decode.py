@@ -25,7 +25,7 @@ MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
 SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
 ENDS_EARLY_S = 1.0  # shorter than announced by this much: worth telling
 FINEST_TIME_BASE = 10_000_000  # ticks a second
-OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # in metadata
+OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "timecode"}
 UNSPECIFIED = 2  # colour space of untagged video
 HD_HEIGHT = 720  # from here on untagged video is taken to be ITU-R BT.709, as players do
 
@@ -273,11 +273,20 @@ class VideoReader:
         self.has_sound = best_stream(self._container, "audio") is not None
         written = self._container.metadata.items()
         self.metadata = {key: text for key, text in written if key.lower() not in OF_THE_FILE}
-        self.chapters = self._container.chapters()
+        self.chapters = [self._from_start(chapter) for chapter in self._container.chapters()]
         self._end = 0.0  # seconds; of what has been read
         self._left_out = 0  # pictures that do not come after the one before
         self._to_yuv = VideoReformatter()
         self._to_rgb = VideoReformatter()
+
+    def _from_start(self, chapter: dict[str, Any]) -> dict[str, Any]:
+        """Count the times of a chapter from the start of the file."""
+        start = start_in(self._container, chapter["time_base"])
+        return {
+            **chapter,
+            "start": max(0, chapter["start"] - start),
+            "end": max(0, chapter["end"] - start),
+        }
 
     def _time_base(self, stored: Fraction) -> Fraction:
         """Return a unit in which both the stored time stamps and the exact rate can be written.

@@ -92,10 +92,20 @@ class VideoWriter:
         self._own_sound = track.path == video.path
         self._output.metadata.update(video.metadata)
         self._output.set_chapters(video.chapters)
+        self._unit = time_base
+        self._tick = -1  # in that unit, of the last frame
         self._end = 0.0  # seconds, of the last frame
 
     def write(self, frame: Any) -> None:
-        """Append one frame, yuv420p, with its time stamp."""
+        """Append one frame, yuv420p, with its time stamp.
+
+        It is left out if the encoder's time stamps are too coarse to tell it from the one before.
+        """
+        if self._unit is not None:
+            tick = math.floor(frame.pts * frame.time_base / self._unit + Fraction(1, 2))
+            if tick == self._tick:
+                return
+            self._tick = tick
         frame.pict_type = 0  # else x264 repeats the choices of the encoder before it
         self._end = float((frame.pts + frame.duration) * frame.time_base)
         self._encode(frame)

@@ -100,6 +100,7 @@ class Encoding:
             except av.FFmpegError as error:
                 refused = refused or error
             else:
+                self._refuse_idle(codec, context.options)
                 return None if pix_fmt == FRAMES else pix_fmt, None if unit == time_base else unit
         if video is None:
             raise self._refused(codec) from refused
@@ -108,6 +109,12 @@ class Encoding:
             "second",
             "Choose another encoder.",
         ) from refused
+
+    def _refuse_idle(self, codec: str, unknown: dict[str, str]) -> None:
+        """Raise if an encoder that has been opened left an option of the user's alone."""
+        for name, given in (("crf", self.crf), ("preset", self.preset)):
+            if given is not None and str(given) in unknown.values():
+                raise ConfigError(f"the encoder {codec} knows no {name}", f"Leave --{name} out.")
 
     def _refused(self, codec: str) -> ConfigError:
         given = {"crf": self.crf, "preset": self.preset}

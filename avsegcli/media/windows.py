@@ -69,7 +69,7 @@ def cut_windows(
         start = time if start is None else start
         number = (time - start) * fps + TIME_TOLERANCE
         if number >= due or len(frames) >= limit:
-            due = np.floor(number) + 1
+            due = np.floor(number) + 1  # of any size, unlike what math.floor can give
             # An interval more would not fit, judged by the one before.
             crowded = bool(analysed) and 2 * len(frames) - analysed[-1] > limit
             if len(analysed) == num_frames or crowded:

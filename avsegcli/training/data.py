@@ -172,13 +172,14 @@ class _ShapedSamples(Dataset[Sample | AvsegError]):
 
 
 def _collate(size: int, samples: list[Sample | AvsegError]) -> list[Batch] | AvsegError:
-    """Make batches of `size` samples, those of like shapes together."""
+    """Make batches of `size` samples, those of like shapes together, in the order they come."""
     good = [sample for sample in samples if not isinstance(sample, AvsegError)]
     bad = [sample for sample in samples if isinstance(sample, AvsegError)]
     if bad:
         return bad[0]
-    good.sort(key=lambda sample: sample.frames.shape[-2:])
-    return [collate(good[i : i + size]) for i in range(0, len(good), size)]
+    by_shape = sorted(range(len(good)), key=lambda number: good[number].frames.shape[-2:])
+    groups = [by_shape[i : i + size] for i in range(0, len(good), size)]
+    return [collate([good[number] for number in group]) for group in sorted(groups, key=min)]
 
 
 def _begin_worker(_worker: int) -> None:

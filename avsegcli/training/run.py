@@ -11,13 +11,13 @@ from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import StoredData, open_training
 from avsegcli.training.idle_settings import idle_settings
-from avsegcli.training.memory import told_as_too_little
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
     has_results,
     remove_run,
 )
+from avsegcli.training.shortage import told_as_too_little
 from avsegcli.training.team import join_team
 from avsegcli.training.trainer import Trainer
 from avsegcli.weights import find

@@ -384,7 +384,7 @@ class Trainer:
             raise WeightsError(f"{path} is damaged", "--force begins anew") from error
         try:
             progress, steps_per_epoch = Progress(**state["progress"]), state["steps_per_epoch"]
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError) as error:
             raise WeightsError(
                 f"{path} was written by another version of avseg", "--force begins anew"
             ) from error
@@ -408,14 +408,14 @@ class Trainer:
                 group.update(present)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise AvsegError(
                 f"{path} belongs to a run with other settings",
                 "resume with the same preset, and with the same parts trained",
             ) from error
         if self.model.codebook is not None and state.get("chosen") is not None:
             self.model.codebook.chosen.copy_(state["chosen"])
-        if self.average is not None and state["average"] is not None:
+        if self.average is not None and state.get("average") is not None:
             self.average.load_state_dict(state["average"])
         else:
             self.restart_average()

@@ -183,9 +183,14 @@ def test_a_clip_that_is_named_again_counts_once_and_is_told_of(tmp_path):
 def test_grey_and_palette_masks_give_indices_and_colours_are_refused(tmp_path):
     write_picture(tmp_path / "grey.png", MASK * 255)
     write_palette_png(tmp_path / "palette.png", MASK * 200)
-    write_picture(tmp_path / "colour.png", np.zeros((*SIZE, 3), np.uint8))
+    write_picture(tmp_path / "colour.png", np.uint8([[[1, 2, 3]]]))
     np.testing.assert_array_equal(read_indices(tmp_path / "grey.png"), MASK * 255)
     np.testing.assert_array_equal(read_indices(tmp_path / "palette.png"), MASK * 200)
+    write_picture(tmp_path / "alike.png", np.repeat(MASK[..., None] * np.uint8(9), 3, axis=2))
+    np.testing.assert_array_equal(read_indices(tmp_path / "alike.png"), MASK * 9)
+    write_picture(tmp_path / "deep.png", MASK.astype(np.uint16))
+    with pytest.raises(DataError, match=r"deep\.png has more than 8 bits"):
+        read_indices(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"colour\.png has colours"):
         read_indices(tmp_path / "colour.png")
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from avsegcli.errors import AvsegError
-from avsegcli.training.memory import told_as_too_little
+from avsegcli.training.shortage import told_as_too_little
 
 
 def on_a_gpu():
