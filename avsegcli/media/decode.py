@@ -16,10 +16,18 @@ import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    Interpolation,
+    VideoReformatter,
+)
 from numpy.typing import NDArray
 
 from avsegcli.errors import MediaError
+from avsegcli.media.hdr import CURVES, ToneMapper
 
 MAX_READ_ERRORS = 16  # in a row, after which the rest of a file is given up
 SOUND_JUMP_S = 0.05  # a time stamp this far off what the samples before it say is believed
@@ -267,6 +275,10 @@ class VideoReader:
         self._in_rgb = in_rgb
         self.color_trc = first.color_trc
         self.color_primaries = first.color_primaries
+        self._tone_mapper = ToneMapper(first) if self.color_trc in CURVES else None
+        if self._tone_mapper is not None:
+            self.colorspace = Colorspace.ITU709
+            self.color_trc, self.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
         self.rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
         self.time_base = self._time_base(stream.time_base)
         self.duration = self._announced_duration()
@@ -318,8 +330,8 @@ class VideoReader:
 
         Time stamps count from the start of the file in `time_base`. Their colour space is that
         in which players show them, also where the file has no tag: `to_ndarray("rgb24")` gives
-        the right colours. The frames may belong to the decoder: `copy_of` one before drawing on
-        it. They can be read once.
+        the right colours; high dynamic range has become an ordinary one. The frames may belong to
+        the decoder: `copy_of` one before drawing on it. They can be read once.
         """
         stored_base = self._stream.time_base
         step = max(1, round(1 / (self.rate * self.time_base)))
@@ -373,6 +385,8 @@ class VideoReader:
         return pts
 
     def _upright(self, decoded: Any) -> Any:
+        if self._tone_mapper is not None:
+            decoded = self._tone_mapper(decoded)
         plain = decoded.format.name == "yuv420p" and decoded.color_range != ColorRange.JPEG
         if not plain or (decoded.width, decoded.height) != self._stored_size:
             width, height = self._stored_size
