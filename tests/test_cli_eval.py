@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +156,16 @@ def test_every_file_is_written_and_none_replaced(clips, tmp_path, capsys):
     assert main(["eval", "--dataset", str(clips), *options]) == 0
     assert {path.suffix[1:] for path in tmp_path.iterdir()} == set(endings.values())
     assert main(["eval", "--dataset", str(clips), "--report", f"{tmp_path}/a.html"]) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_files_are_written_even_if_nothing_can_be_printed(clips, tmp_path, monkeypatch, capsys):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        file = tmp_path / "a.json"
+        assert main(["eval", "--dataset", str(clips), "--json", str(file)]) == 1
+    assert "cannot write to standard output" in capsys.readouterr().err
+    assert "tpavi" in json.loads(file.read_text())
 
 
 def test_two_files_are_not_written_to_one_place(clips, tmp_path, capsys):

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_ratios_are_read_from_words_and_commas():
 
 def test_the_metrics_of_the_option_are_those_of_the_sweep():
     assert set(Metric) == {name for name in METRICS if not name.startswith("listening")}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_files_are_written_even_if_nothing_can_be_printed(clips, tmp_path, monkeypatch):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        words = ["noise-test", "--data", str(clips), "--snr", "inf", "-o", str(tmp_path / "out")]
+        assert main(words) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 4
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def codebook(
     predictor = load_model(weights, device)
     with clip_progress() as progress:
         codewords = study_codewords(predictor, clips, progress=progress)
-    print_table(codeword_table(codewords))
     if output is not None:
         save_figure(draw_codewords(codewords), output, "codebook")
         write_whole(output / "codebook.csv", codeword_csv(codewords))
+    print_table(codeword_table(codewords))

@@ -174,6 +174,6 @@ def evaluate(
         typer.echo(f"{import_preds} names no object in {of}", err=True)
     origin = {"model": name, "data": name_of_clips(dataset), "split": split}
     origin |= {"convention": convention.value, "avseg": __version__}
+    files.write(scores, gallery, origin)
     for table in score_tables(scores):
         print_table(table)
-    files.write(scores, gallery, origin)

@@ -114,12 +114,12 @@ def noise_test(
         conditions = noise_sweep(
             models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
-    print_table(sweep_table(conditions, metrics))
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
         origin = {"data": name_of_clips(dataset), "split": split, "noise": noise, "seeds": seeds}
         write_whole(output / "noise.json", sweep_json(conditions, **origin))
         save_figure(draw_noise_curves(conditions, metrics), output, "noise")
+    print_table(sweep_table(conditions, metrics))
 
 
 def read_ratios(words: Iterable[str]) -> list[float]:

@@ -73,7 +73,6 @@ def tsne(
     for name, nearness in {"without": study.without, "with": study.within}.items():
         table.add_row(name, f"{nearness.hits:.3f}", f"{nearness.ratio:.3f}")
     table.add_row("chance", f"{study.within.chance:.3f}", "1.000")
-    print_table(table)
     if output is not None:
         save_figure(draw_mixtures(study, seed), output, "tsne")
         numbers = {
@@ -86,3 +85,4 @@ def tsne(
             "with": asdict(study.within),
         }
         write_whole(output / "tsne.json", json.dumps(numbers, indent=1) + "\n")
+    print_table(table)

@@ -50,10 +50,14 @@ def decode_picture(path: Path, flags: int) -> NDArray[Any]:
     return picture
 
 
-def read_indices(path: Path) -> NDArray[np.uint8]:
+def read_indices(path: Path, *, grey_is_colour: bool = False) -> NDArray[np.uint8]:
     """Read a picture without colours, ``(H, W)``: of a palette the indices, else the grey values.
 
     OpenCV would turn a palette's indices into its colours; FFmpeg leaves them alone.
+
+    Args:
+        path: the file.
+        grey_is_colour: refuse also what has channels of colours that are all alike.
 
     Raises:
         DataError: if the file is missing, no picture, or has colours or more than 8 bits.
@@ -71,7 +75,7 @@ def read_indices(path: Path) -> NDArray[np.uint8]:
     if frame.format.name in ("gray", "monob", "monow"):
         return np.asarray(frame.to_ndarray(format="gray"), np.uint8)
     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    if (rgb != rgb[..., :1]).any():
+    if grey_is_colour or (rgb != rgb[..., :1]).any():
         raise DataError(f"{path} has colours; a mask has class indices, alike in all channels")
     return rgb[..., 0].copy()
 

@@ -5,9 +5,9 @@ Pictures, one for each frame, in any folders below the root as long as the last 
     <clip>/<t>.png, <clip>/labels_rgb/<t>.png   t counted from 0, as in AVSBench-semantic
     <clip>/<clip>_<n>.png                       n counted from 1, as in S4 and MS3
 
-Coloured pictures hold classes in AVSBench's colours. Pictures of one channel hold, for data with
-the classes background and object, the probability times 255, or, if no value of any of them is
-above 1, masks; for other data class indices.
+Coloured pictures hold classes in AVSBench's colours. Pictures of one channel hold class indices;
+for data with the classes background and object they, and others that are grey, hold the probability
+times 255, or, if no value of any of them is above 1, masks.
 
 Or COCO's results: a list of {"image_id": "<clip>/<t>", "category_id": index or class name,
 "segmentation": RLE or polygons, "score": 1.0} in *.json; t counted from 0. A frame or clip of which
@@ -119,7 +119,7 @@ class StoredMasks:
 
     def _read_picture(self, path: Path) -> _Frame:
         try:
-            values = read_indices(path)
+            values = read_indices(path, grey_is_colour=len(self.classes) > 2)
         except DataError:  # it has colours, or is no picture: what follows tells which
             try:
                 labels = colours_to_labels(read_picture(path), len(self.classes) - 1)

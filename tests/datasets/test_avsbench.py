@@ -188,6 +188,8 @@ def test_grey_and_palette_masks_give_indices_and_colours_are_refused(tmp_path):
     np.testing.assert_array_equal(read_indices(tmp_path / "palette.png"), MASK * 200)
     write_picture(tmp_path / "alike.png", np.repeat(MASK[..., None] * np.uint8(9), 3, axis=2))
     np.testing.assert_array_equal(read_indices(tmp_path / "alike.png"), MASK * 9)
+    with pytest.raises(DataError, match=r"alike\.png has colours"):
+        read_indices(tmp_path / "alike.png", grey_is_colour=True)
     write_picture(tmp_path / "deep.png", MASK.astype(np.uint16))
     with pytest.raises(DataError, match=r"deep\.png has more than 8 bits"):
         read_indices(tmp_path / "deep.png")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from avsegcli.datasets.clip import Clip
+from avsegcli.datasets.files import write_picture
 from avsegcli.datasets.palette import label_colours, labels_to_colours
 from avsegcli.errors import DataError
 from avsegcli.evaluation.evaluator import evaluate
@@ -82,6 +83,23 @@ def test_masks_of_s4_and_ms3_are_read_from_wherever_they_lie(tmp_path, place, hi
     root = tmp_path / "one" if place.startswith("one_") else tmp_path
     for n, labels in enumerate(BINARY.clip.labels, start=1):
         write(root / place.format(n=n), png(labels * np.uint8(highest)))
+    assert score(tmp_path, BINARY).tpavi.j == 1
+
+
+def test_classes_whose_colour_is_grey_are_no_indices(tmp_path):
+    labels = (LABELS > 0).astype(np.uint8) * np.uint8(7)
+    for t in range(len(labels)):
+        write(tmp_path / "one" / f"{t}.png", png(labels_to_colours(labels[t])))
+    dataset = OneClip(("background", *"abcdefg"), labels)
+    assert score(tmp_path, dataset).avss.class_iou[7] == 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_white_masks_may_have_channels_of_colours(tmp_path, channels):
+    for t, labels in enumerate(BINARY.clip.labels):
+        mask = np.repeat(labels[..., None] * np.uint8(255), channels, axis=2)
+        mask[..., 3:] = 255
+        write_picture(tmp_path / "one" / f"{t}.png", mask)
     assert score(tmp_path, BINARY).tpavi.j == 1
 
 
