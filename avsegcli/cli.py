@@ -5,6 +5,8 @@ import io
 import os
 import signal
 import sys
+import time
+from types import FrameType
 from typing import Annotated
 
 try:
@@ -48,6 +50,8 @@ app.command("ablate")(ablate.ablate)
 app.command("tsne")(tsne.tsne)
 app.command("codebook")(codebook.codebook)
 app.command("panel")(panel.panel)
+
+CLEANUP_S = 2.0  # for so long after a Ctrl-C or SIGTERM another one is the same
 
 # Options that take several values; their commands take no arguments, so that nothing else can
 # be meant by the words after them.
@@ -183,13 +187,38 @@ def _encode_anyway(error: UnicodeError) -> tuple[bytes, int]:
     return error.object[error.start : error.end].encode(errors="surrogateescape"), error.end
 
 
+_asked: list[tuple[int, float]] = []  # the signals that came, and when
+
+
+def _end_once(number: int, _frame: FrameType | None) -> None:
+    """End the command, as a handler of signals; those that come while it cleans up are the same."""
+    now = time.monotonic()
+    if not _asked or now - _asked[-1][1] > CLEANUP_S:
+        _asked.append((number, now))
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
 def script() -> None:
     """Entry point of the installed `avseg` script; asked to end, it leaves no half-written file."""
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; nohup has it ignored
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    numbers = [
+        getattr(signal, name)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP")
+        if hasattr(signal, name)  # Windows has no SIGHUP
+        and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN  # nohup has it ignored
+    ]
+    for number in numbers:
+        signal.signal(number, _end_once)
     codecs.register_error("avseg", _encode_anyway)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="avseg")
-    sys.exit(main())
+    try:
+        code = main()
+    except (Exception, KeyboardInterrupt):
+        if not _asked:
+            raise
+        typer.echo("avseg: interrupted", err=True)  # what was raised is what a library made of it
+        code = 1
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + _asked[0][0] if _asked and code else code)

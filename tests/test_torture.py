@@ -381,6 +381,35 @@ def test_killed_half_way_nothing_stands_under_the_final_name(long_clip, tmp_path
     assert len(Read(output).frames) == 90
 
 
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_a_library_makes_an_error_of_ends_in_one_line(clip, tmp_path, name, code):
+    load = (
+        "def load(*_):\n"
+        f"    try: signal.raise_signal(signal.{name})\n"
+        "    except BaseException: raise ImportError('initialization failed')\n"
+        "segmenter.open_predictor = load"
+    )
+    done = in_process(load, "segment", clip, "-o", tmp_path / "out.mkv")
+    assert (done.returncode, done.stderr) == (code, "avseg: interrupted\n")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_is_the_same_as_the_first(clip, tmp_path, name):
+    """One comes while the program cleans up, one when Python itself ends."""
+    kill = (
+        "import atexit\n"
+        f"def kill(): signal.raise_signal(signal.{name})\n"
+        "def predict(self, frames, log_mel):\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(0.1)\n"
+        "    finally: kill()\n"
+        "RedWhenLoud.predict = predict\n"
+        "atexit.register(kill)"
+    )
+    done = in_process(kill, "segment", clip, "-o", tmp_path / "out.mkv", "-q")
+    assert (done.returncode, done.stderr) == (130, "avseg: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_under_nohup_the_end_of_the_terminal_changes_nothing(clip, tmp_path):
     kill = (
         "def predict(self, frames, log_mel):\n"
