@@ -55,9 +55,27 @@ def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
     assert "paints-red on paper" in printed.err
     numbers = json.loads(json_file.read_text())
     assert (numbers["model"], numbers["split"]) == ("paints-red", "test")
+    assert (numbers["weights"], len(numbers["sha256"])) == ("packaged", 64)
     assert numbers["summary"]["num_clips"] == 3
     assert numbers["listening"]["mute_clips"] == 3
     assert f"{numbers['tpavi']['j']:.4f}" in printed.out
+
+
+def test_results_name_the_weights_by_file_and_content(clips, tmp_path):
+    weights, file = tmp_path / "best.safetensors", tmp_path / "a.json"
+    weights.write_bytes(b"abc")
+    assert main(["eval", "--data", str(clips), "--weights", str(weights), "--json", str(file)]) == 0
+    numbers = json.loads(file.read_text())
+    assert numbers["weights"] == str(weights)
+    assert numbers["sha256"].startswith("ba7816bf")
+
+
+def test_listening_on_clips_without_classes_says_what_cannot_be_scored(fake_avsbench, capsys):
+    words = ["eval", "--dataset", "ms3", "--data-root", str(fake_avsbench)]
+    assert main([*words, "--listen"]) == 0
+    assert "note: --listen gives mute only: swap and solo need classes" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "note" not in capsys.readouterr().err
 
 
 def test_names_of_classes_are_printed_as_they_are(clips, tmp_path, monkeypatch, capsys):
@@ -193,6 +211,15 @@ def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
         assert f"{option[0]} would have no effect" in capsys.readouterr().err
 
 
+def test_results_of_another_system_name_no_weights_and_no_convention(clips, tmp_path):
+    file = tmp_path / "a.json"
+    words = ["eval", "--dataset", str(clips), "--import-preds", str(clips), "--json", str(file)]
+    assert main(words) == 0
+    numbers = json.loads(file.read_text())
+    assert numbers["model"] == f"masks of {clips}"
+    assert not {"weights", "convention"} & {*numbers}
+
+
 def test_clips_without_a_coco_result_have_no_object(clips, tmp_path, capsys):
     names = sorted(path.name for path in (clips / "v1m").iterdir())
     words = ["eval", "--dataset", str(clips), "--import-preds", str(tmp_path)]
@@ -210,6 +237,12 @@ def test_several_gpus_are_refused_where_there_are_none(clips, monkeypatch, capsy
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert main(["eval", "--dataset", str(clips), "--multi-gpu"]) == 2
     assert "torchrun" in capsys.readouterr().err
+
+
+def test_processes_that_would_all_do_the_same_are_refused(clips, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["eval", "--dataset", str(clips)]) == 2
+    assert "--multi-gpu shares the clips among them" in capsys.readouterr().err
 
 
 def test_two_processes_write_what_one_writes(fake_avsbench, tmp_path):

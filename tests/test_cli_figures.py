@@ -44,6 +44,14 @@ def test_a_command_writes_its_files_and_replaces_them_only_by_force(
     assert draw(*words, "--force") == 0
 
 
+@pytest.mark.parametrize("command", ["tsne", "codebook"])
+def test_nothing_can_look_into_a_graph(command, single_clips, capsys):
+    assert main([command, "--data", str(single_clips), "--weights", "model.onnx"]) == 2
+    said, hint = capsys.readouterr().err.splitlines()
+    assert said == "avseg: model.onnx is a graph, which nothing can look into"
+    assert "checkpoint" in hint
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line(draw, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert draw("codebook", "-o", str(tmp_path / "file" / "figures")) == 1

@@ -2,6 +2,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avsegcli.cli import main, repeat_options
@@ -73,11 +74,35 @@ def test_a_sweep_prints_a_table_and_writes_tables_and_figures(clips, tmp_path, c
     assert [(row["snr_db"], row["seed"]) for row in rows] == [
         ("-5.0", "0"), ("-5.0", "1"), ("0.0", "0"), ("0.0", "1"), ("inf", "0"),
     ]  # fmt: skip
-    assert json.loads((tmp_path / "out" / "noise.json").read_text())["noise"] == "babble"
+    numbers = json.loads((tmp_path / "out" / "noise.json").read_text())
+    assert numbers["noise"] == "babble"
+    assert numbers["models"]["lite"]["weights"] == "packaged"
     assert (tmp_path / "out" / "noise.png").read_bytes().startswith(b"\x89PNG")
     assert "</svg>" in (tmp_path / "out" / "noise.svg").read_text()
     assert main(command) == 1
     assert "noise.csv exists already" in capsys.readouterr().err
+
+
+def test_scores_over_other_classes_are_told_of(clips, monkeypatch, capsys):
+    class Model:
+        device_name, num_frames = "paper", 5
+
+        def __init__(self, weights, device, engine):
+            self.model_name = str(weights)
+            self.classes = ("background", *weights.stem.split("-"))
+
+        def predict(self, frames, log_mel):
+            return np.zeros((len(frames), len(self.classes), 8, 8), np.float32)
+
+    monkeypatch.setattr("avsegcli.engines.open_predictor", Model)
+    words = ["noise-test", "--data", str(clips), "--snr", "inf", "--weights", "disc", "disc-star"]
+    assert main(words) == 0
+    assert "note" not in capsys.readouterr().err
+    assert main([*words, "object"]) == 0
+    said = (
+        "note: not every mIoU is over the same classes: 5 for disc, 5 for disc-star, 2 for object"
+    )
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["loud", "nan", "-inf", "5,,6", "1000", "-1e9"])

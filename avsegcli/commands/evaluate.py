@@ -1,5 +1,6 @@
 """`avseg eval`: score a model on a data set, by every convention."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from avsegcli.commands.on_clips import (
     clip_progress,
     name_of_clips,
     open_clips,
+    origin_of,
 )
 from avsegcli.errors import ConfigError, DataError
 
@@ -134,19 +136,26 @@ def evaluate(
     given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
     if import_preds is not None and given:
         raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
+    if not multi_gpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "several processes were started, and each would score every clip",
+            "--multi-gpu shares the clips among them, on CPUs too",
+        )
     processes = launched_processes() if multi_gpu else ALONE
     if processes is None:
         raise typer.Exit(launch(sys.argv[1:]))
     quiet = not processes.is_main
-    clips = open_clips(dataset, split, data_root, quiet=quiet)
+    clips = open_clips(dataset, split, data_root, listen=listen, quiet=quiet)
     judged: StoredMasks | GraphPredictor | Predictor
     if import_preds is not None:
         judged = StoredMasks(import_preds, clips.classes)
-        name = said = f"masks of {import_preds}"
+        said = f"masks of {import_preds}"
+        origin = {"model": said}
     else:
         judged = open_predictor(weights, device, engine.value)
-        name = judged.model_name
-        said = f"{name} on {judged.device_name}"
+        said = f"{judged.model_name} on {judged.device_name}"
+        origin = {"model": judged.model_name, **origin_of(weights), "convention": convention.value}
+    origin |= {"data": name_of_clips(dataset), "split": split, "avseg": __version__}
     if not quiet:
         typer.echo(said, err=True)
 
@@ -172,8 +181,6 @@ def evaluate(
         if len(judged.unnamed) == len(clips):
             raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
         typer.echo(f"{import_preds} names no object in {of}", err=True)
-    origin = {"model": name, "data": name_of_clips(dataset), "split": split}
-    origin |= {"convention": convention.value, "avseg": __version__}
     files.write(scores, gallery, origin)
     for table in score_tables(scores):
         print_table(table)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from avsegcli import __version__
 from avsegcli.commands.on_clips import (
     DataRoot,
     Dataset,
@@ -23,6 +24,7 @@ from avsegcli.commands.on_clips import (
     load_models,
     name_of_clips,
     open_clips,
+    origin_of,
 )
 from avsegcli.errors import ConfigError
 
@@ -98,6 +100,7 @@ def noise_test(
     """
     from avsegcli.commands.console import print_table
     from avsegcli.datasets.noises import KINDS, open_noise
+    from avsegcli.evaluation.classes import match_classes
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.plots import draw_noise_curves, save_figure
     from avsegcli.whole_file import write_whole
@@ -108,15 +111,26 @@ def noise_test(
     if noise_split is not None and (noise in KINDS or Path(noise).is_file()):
         raise ConfigError(f"--noise-split is of a folder, and {noise} is none", "Leave it out.")
     source = open_noise(noise, noise_split)
-    clips = open_clips(dataset, split, data_root)
+    clips = open_clips(dataset, split, data_root, listen=listen)
     models = load_models(weights, device, engine)
+    scored = {name: match_classes(m.classes, clips.classes).names for name, m in models.items()}
+    if len({*scored.values()}) > 1:
+        numbers = ", ".join(f"{len(classes)} for {name}" for name, classes in scored.items())
+        typer.echo(f"note: not every mIoU is over the same classes: {numbers}", err=True)
     with clip_progress() as progress:
         conditions = noise_sweep(
             models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
-        origin = {"data": name_of_clips(dataset), "split": split, "noise": noise, "seeds": seeds}
+        origin = {
+            "models": dict(zip(models, map(origin_of, weights or [None]), strict=True)),
+            "data": name_of_clips(dataset),
+            "split": split,
+            "noise": noise,
+            "seeds": seeds,
+            "avseg": __version__,
+        }
         write_whole(output / "noise.json", sweep_json(conditions, **origin))
         save_figure(draw_noise_curves(conditions, metrics), output, "noise")
     print_table(sweep_table(conditions, metrics))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avsegcli.errors import ConfigError
+
 if TYPE_CHECKING:
     from avsegcli.datasets.avsbench import AvsBench
     from avsegcli.datasets.videos import VideoFolder
@@ -65,23 +67,61 @@ def name_of_clips(dataset: str | None) -> str:
     return dataset or "packaged test set"
 
 
+def origin_of(weights: Path | None) -> dict[str, str]:
+    """Say in files of results which weights they are of, as given and by their content."""
+    from avsegcli.fetch import file_sha256
+    from avsegcli.weights import packaged_weights
+
+    given = "packaged" if weights is None else str(weights)
+    return {"weights": given, "sha256": file_sha256(weights or packaged_weights())}
+
+
 def open_clips(
-    dataset: str | None, split: str, data_root: Path | None, *, quiet: bool = False
+    dataset: str | None,
+    split: str,
+    data_root: Path | None,
+    *,
+    listen: bool = False,
+    quiet: bool = False,
 ) -> "AvsBench | VideoFolder":
-    """Open the clips that are asked for, else the packaged ones; say what is to be said of them."""
+    """Open the clips that are asked for, else the packaged ones; say what is to be said of them.
+
+    Args:
+        dataset: as of `open_dataset`; None: the packaged ones.
+        split: which of them.
+        data_root: AVSBench's root, for a subset by name.
+        listen: `mute`, `swap` and `solo` are to be scored on them.
+        quiet: say nothing.
+    """
     from avsegcli.datasets.layouts import open_dataset
     from avsegcli.datasets.testset import packaged_testset
+    from avsegcli.evaluation.classes import BINARY
 
     clips = open_dataset(dataset or str(packaged_testset()), split, data_root)
-    for note in clips.notes if not quiet else ():
+    notes = list(clips.notes)
+    if listen and clips.classes == BINARY:
+        notes.append(
+            "--listen gives mute only: swap and solo need classes, and these clips name none"
+        )
+    for note in notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     return clips
 
 
 def load_model(weights: Path | None, device: str) -> "Predictor":
-    """Load a checkpoint, by default the packaged one, to look inside; say what runs where."""
+    """Load a checkpoint, by default the packaged one, to look inside; say what runs where.
+
+    Raises:
+        ConfigError: if it is a graph, which nothing can look into.
+        WeightsError: if it cannot be read.
+    """
+    from avsegcli.engines import GRAPH
     from avsegcli.predictor import Predictor
 
+    if weights is not None and weights.suffix == GRAPH:
+        raise ConfigError(
+            f"{weights} is a graph, which nothing can look into", "Give the checkpoint it is of."
+        )
     predictor = Predictor(weights, device)
     typer.echo(f"{predictor.model_name} on {predictor.device_name}", err=True)
     return predictor

@@ -19,6 +19,7 @@ from avsegcli.commands.on_clips import (
     load_model,
     name_of_clips,
     open_clips,
+    origin_of,
 )
 
 
@@ -77,6 +78,7 @@ def tsne(
         save_figure(draw_mixtures(study, seed), output, "tsne")
         numbers = {
             "model": predictor.model_name,
+            **origin_of(weights),
             "data": name_of_clips(dataset),
             "split": split,
             "classes": study.classes,

@@ -6,6 +6,9 @@ from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.listening import ListeningScores
 
 
+OF_KNOWN = "mIoU of classes that the model knows"
+
+
 def score_tables(scores: Scores) -> list[Table]:
     """Lay out the scores: what was scored, every metric, listening if asked for, classes."""
     tables = [_summary_table(scores), _metric_table(scores)]
@@ -41,7 +44,7 @@ def metric_rows(scores: Scores) -> list[tuple[str, str, float | None]]:
     """Name every number of every convention: convention, metric, value."""
     tpavi, avss, pooled, davis = scores.tpavi, scores.avss, scores.pooled, scores.davis
     group = "the split" if tpavi.group == "split" else f"each {tpavi.group}"
-    known = ("avss", "mIoU of classes that the model knows", avss.miou_known)
+    known = ("avss", OF_KNOWN, avss.miou_known)
     return [
         ("tpavi", "J", tpavi.j),
         ("tpavi", f"F, best threshold of {group}", tpavi.f),

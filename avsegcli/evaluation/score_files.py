@@ -14,7 +14,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Gallery, draw_sheet
 from avsegcli.evaluation.html_report import html_report
-from avsegcli.evaluation.report import listening_rows, metric_rows
+from avsegcli.evaluation.report import OF_KNOWN, listening_rows, metric_rows
 from avsegcli.whole_file import check_new, place_of, write_whole
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
@@ -86,12 +86,30 @@ def score_csv(scores: Scores) -> str:
     return text.getvalue()
 
 
+def _summary(scores: Scores) -> dict[str, float | None]:
+    summary = scores.summary
+    return {
+        "clips": summary.num_clips,
+        "annotated frames": summary.num_frames,
+        "share of silent frames": summary.silent_share,
+        "J on frames with an object": summary.j_object,
+        "painted area of silent frames": summary.silent_area,
+        "classes that the model does not know": len(scores.unknown_classes),
+    }
+
+
 def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
+    for metric, value in _summary(scores).items():
+        yield "split", "", "summary", metric, value
     for convention, metric, value in metric_rows(scores):
         yield "split", "", convention, metric, value
+    if not scores.unknown_classes:  # a table has no need of it then
+        yield "split", "", "avss", OF_KNOWN, scores.avss.miou_known
+    yield "split", "", "tpavi", "groups of F", scores.tpavi.num_groups
     if scores.listening is not None:
-        for name, _, value, _ in listening_rows(scores.listening):
+        for name, _, value, clips in listening_rows(scores.listening):
             yield "split", "", "listening", name, value
+            yield "split", "", "listening", f"clips of {name}", clips
     for index, name in enumerate(scores.classes):
         yield "class", name, "avss", "IoU", scores.avss.class_iou[index]
         yield "class", name, "avss", "frames", scores.avss.class_frames[index]

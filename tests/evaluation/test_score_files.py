@@ -95,6 +95,22 @@ def test_the_csv_has_a_number_a_row_for_split_classes_and_clips(result):
     assert values == {"0.5"}
 
 
+def test_every_number_of_the_json_is_in_the_csv(result):
+    def numbers(value):
+        if isinstance(value, dict | tuple | list):
+            inner = value.values() if isinstance(value, dict) else value
+            return set().union(*map(numbers, inner))
+        return {value} if isinstance(value, int | float) else set()
+
+    scores, _ = result
+    rows = csv.DictReader(io.StringIO(score_csv(scores)))
+    assert numbers(scores.as_dict()) <= {float(row["value"]) for row in rows}
+    found = {row["metric"]: row["value"] for row in csv.DictReader(io.StringIO(score_csv(scores)))}
+    assert (found["clips"], found["share of silent frames"]) == ("4", "0.25")
+    assert found["clips of mute"] == "4"
+    assert "mIoU of classes that the model knows" in found
+
+
 def test_every_file_is_written(result, tmp_path):
     files = ScoreFiles(
         *(tmp_path / "new" / f"a{end}" for end in (".json", ".csv", ".png", ".html"))
