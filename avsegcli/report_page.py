@@ -20,7 +20,7 @@ from avsegcli.whole_file import printable
 
 THUMB_WIDTH = 320  # pixels
 MOST_KEY_FRAMES = 24
-MOST_KEPT = 256  # pictures in memory, of the longest stretches of sounding; more than classes
+MOST_KEPT = 512  # pictures in memory, of the longest stretches of sounding; two of each class
 CHUNK = 3 * 1024 * 1024  # bytes of the video encoded at a time; divisible by 3
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
 VIDEO_MARK = "<video>"  # escaped text holds none
@@ -63,8 +63,10 @@ class Report:
                 jpeg = jpeg or _thumbnail(painted)
                 self._best[key] = region.score, time, jpeg
         if len(self._best) > MOST_KEPT:
-            ended = self._best.keys() - self._now.values()
-            shortest = min(ended, key=lambda key: (self._until[key] - key[1], key))
+            by_length = sorted(self._best, key=lambda key: (self._until[key] - key[1], key))
+            longest = {key[0]: key for key in by_length}  # of each class
+            kept = {*self._now.values(), *longest.values()}
+            shortest = next(key for key in by_length if key not in kept)
             del self._best[shortest], self._until[shortest]
 
     def write(self, path: Path, shown: Path, events: Sequence[Event], seconds: float) -> None:
@@ -115,10 +117,15 @@ class Report:
             output.write(after.encode())
 
     def _key_frames(self, events: Sequence[Event]) -> list[tuple[str, float, bytes]]:
-        """Return the best frame of each of the longest events: class, time, JPEG; by time."""
-        longest = sorted(events, key=lambda event: event.start - event.end)[:MOST_KEY_FRAMES]
+        """Return the best frame of each of the longest events: class, time, JPEG; by time.
+
+        The longest of each class comes before all others.
+        """
+        by_length = sorted(events, key=lambda event: event.end - event.start)
+        longest = {event.class_name: event for event in by_length}  # of each class
+        by_length.sort(key=lambda event: event is longest[event.class_name])
         chosen = []
-        for event in longest:
+        for event in by_length[-MOST_KEY_FRAMES:]:
             frames = [
                 frame
                 for (name, _), frame in self._best.items()

@@ -174,6 +174,24 @@ def test_every_event_has_a_key_frame():
     assert key_frames({0.0, 2.0, 6.0}, step=2.0) == (2, [0.0, 6.0])
 
 
+@pytest.mark.parametrize("most_kept", [5, 512])
+def test_the_longest_event_of_every_class_has_a_key_frame(monkeypatch, most_kept):
+    monkeypatch.setattr(report_page, "MOST_KEPT", most_kept)
+    monkeypatch.setattr(report_page, "MOST_KEY_FRAMES", 3)
+    classes = ("background", "dog", "bird")
+    picture = av.VideoFrame.from_ndarray(np.zeros((24, 32, 3), np.uint8), "rgb24")
+    report, timeline = Report("video", "model", classes, [(1, 2, 3)] * 2), Timeline(classes)
+    for second in range(40):
+        # The bird is heard twice early on, the dog ten times, each time for longer.
+        heard = {1: second % 4 < 3, 2: second in (1, 5, 6)}
+        regions = [Region(i, 0.9, 1, None, None, None, None, None) for i, on in heard.items() if on]
+        report.add(second, picture, regions)
+        timeline.add(second, second + 1, regions)
+    frames = [(name, time) for name, time, _ in report._key_frames(timeline.events())]
+    assert ("bird", 5) in frames
+    assert [name for name, _ in frames].count("dog") == 2
+
+
 def test_pictures_of_the_longest_events_only_are_kept(monkeypatch):
     monkeypatch.setattr(report_page, "MOST_KEPT", 3)
     monkeypatch.setattr(report_page, "MOST_KEY_FRAMES", 2)

@@ -10,6 +10,9 @@ from rich.table import Table
 
 from avsegcli.commands.console import open_console
 
+MOST_TIMES = 8  # of a class in the table
+WIDE = 60  # columns; a narrower terminal has no room for the speed
+
 if TYPE_CHECKING:
     from avsegcli.batch import Job
     from avsegcli.results import Summary
@@ -24,7 +27,7 @@ class SpeedBars:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[speed]}"),
+            *([TextColumn("{task.fields[speed]}")] if console.width >= WIDE else []),
             TimeRemainingColumn(),
             console=console,
             disable=not (shown and console.is_terminal),
@@ -61,13 +64,17 @@ class SpeedBars:
 def event_table(summary: "Summary") -> Table:
     """Lay out which class sounds when, and how long in all."""
     title = ", ".join(str(path) for path in summary.outputs)
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", caption_justify="left")
     table.add_column("class", no_wrap=True)
     table.add_column("when")
     table.add_column("seconds", justify="right")
     for name in dict.fromkeys(event.class_name for event in summary.events):
         events = [event for event in summary.events if event.class_name == name]
-        when = ", ".join(f"{_clock(event.start)}-{_clock(event.end)}" for event in events)
+        times = [f"{_clock(event.start)}-{_clock(event.end)}" for event in events]
+        if len(times) > MOST_TIMES:
+            times[MOST_TIMES:] = [f"and {len(times) - MOST_TIMES} more"]
+            table.caption = "All times: --timeline FILE.csv"
+        when = ", ".join(times)
         table.add_row(name, when, f"{sum(event.end - event.start for event in events):.1f}")
     if not summary.events:
         table.add_row("-", "nothing in the picture is found to sound", "0.0")
