@@ -102,7 +102,8 @@ def segment(
     palette: Annotated[
         str | None,
         typer.Option(
-            help="Colours of the classes, such as '#ff6348,#2ec4ff', or a file of them.",
+            help="Colours of classes, such as 'drum=#ff6348,guitar=#2ec4ff', or of all in their "
+            "order, '#ff6348,#2ec4ff'; or a file of them.",
             show_default=False,
         ),
     ] = None,
@@ -122,11 +123,14 @@ def segment(
             min=0,
             max=63,
             help="Quality of the encoder, lower is better.",
-            show_default="20, or 32 of VP9",
+            show_default="20 of libx264, 32 of libvpx-vp9, else the encoder's",
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Preset of the encoder.", show_default="veryfast")
+        str | None,
+        typer.Option(
+            help="Preset of the encoder.", show_default="veryfast of libx264, else the encoder's"
+        ),
     ] = None,
     device: Device = "auto",
     engine: Engine = EngineChoice.AUTO,
@@ -230,10 +234,12 @@ def _check_values(named: dict[str, list[str]]) -> None:
 def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -> None:
     from avsegcli.commands import segment_progress as show
     from avsegcli.commands.console import print_table
+    from avsegcli.media.palette import class_colours
 
     batch.check_files(segmenter)
     if batch.is_waiting:
         predictor = segmenter.predictor
+        class_colours(batch.options["palette"], predictor.classes)  # refuses unknown names
         if not quiet:
             typer.echo(
                 f"avseg: {predictor.model_name} ({len(predictor.classes) - 1} classes) "
