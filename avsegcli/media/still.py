@@ -73,8 +73,10 @@ class StillReader(VideoReader):
         super().__init__(path)
         self._orientation = exif_orientation(path) or self._orientation
         width, height = self._stored_size
-        scale = min(1.0, STILL_LONGEST / max(width, height))
-        self._stored_size = max(1, round(width * scale)), max(1, round(height * scale))
+        scale = STILL_LONGEST / max(width, height)
+        if scale < 1:  # to even sides, which every player takes
+            width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+        self._stored_size = width, height
         self.width, self.height = self._stored_size
         if self._orientation.transposed:
             self.width, self.height = self.height, self.width
