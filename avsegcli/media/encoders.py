@@ -30,10 +30,14 @@ class Encoding:
     preset: str | None = None
 
     def encoder(self, output: Path) -> tuple[str, dict[str, str]]:
-        """Return FFmpeg's name of the encoder and its options."""
-        codec, usual = container_of(output).video
-        options = dict(usual) if self.codec in (None, codec) else {}
-        codec = self.codec or codec
+        """Return FFmpeg's name of the encoder and its options.
+
+        Raises:
+            ConfigError: if FFmpeg has no such encoder.
+        """
+        usual, defaults = container_of(output).video
+        codec = _video_encoder(self.codec or usual).name
+        options = dict(defaults) if codec == usual else {}
         if self.crf is not None:
             options[_quality_option(codec)] = str(self.crf)
         if self.preset is not None:
@@ -128,17 +132,23 @@ class Encoding:
         return ConfigError(f"the encoder {codec} does not work {where}", hint)
 
 
-def _pixel_formats(codec: str, odd: bool) -> list[str]:
-    """Return the formats of pixels of an encoder that frames can be turned into, best first."""
+def _video_encoder(name: str) -> av.Codec:
+    """Return the encoder of a name, or FFmpeg's first of a codec: libx264 for h264."""
     try:
-        encoder = av.Codec(codec, "w")
+        encoder = av.Codec(name, "w")
     except ValueError:
         encoder = None
     if encoder is None or encoder.type != "video":
         raise ConfigError(
-            f"no video encoder is called '{codec}' here",
+            f"no video encoder is called '{name}' here",
             "For example libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc.",
         )
+    return encoder
+
+
+def _pixel_formats(codec: str, odd: bool) -> list[str]:
+    """Return the formats of pixels of an encoder that frames can be turned into, best first."""
+    encoder = av.Codec(codec, "w")
     known = [known.name for known in encoder.video_formats or ()] or [FRAMES]
     usable = [name for name in known if re.match(r"yuvj?4|nv12", name)]
     if not usable:
