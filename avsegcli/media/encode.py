@@ -21,6 +21,7 @@ from avsegcli.media.writable import told_as_cannot_write
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, not errors only
 
 FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
+TELL_SHAPE = frozenset({"h264", "hevc"})  # codecs that tell the shape of their pixels
 
 
 class VideoWriter:
@@ -30,7 +31,8 @@ class VideoWriter:
     so are title, artist and what else its metadata say, chapters and the language of the sound.
     H.264 with halved chroma knows even sizes only: a video of odd width or height is written
     with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
-    players refuse it; VP9 (.webm) takes odd sizes as they are. Matroska and WebM know no time
+    players refuse it; VP9 (.webm) takes odd sizes as they are. Where a file cannot tell the shape
+    of pixels (.webm; .mkv by the codec), they are made square. Matroska and WebM know no time
     below 0: where sound has a lead-in before it, as copied AAC has, picture and sound move by it.
     Sound of another file ends with the picture, that of the video itself may outlast it.
 
@@ -78,11 +80,16 @@ class VideoWriter:
             ) from error
         self._stream.time_base = video.time_base
         context = self._stream.codec_context
+        shape = video.sample_aspect_ratio
         context.width, context.height = wide * video.width, video.height
+        if shape != 1 and not (
+            container.muxer in ("mp4", "mov") or context.codec.canonical_name in TELL_SHAPE
+        ):  # PyAV cannot put it into Matroska's own fields
+            context.width, shape = 2 * max(1, round(context.width * shape / 2)), Fraction(1)
         odd = context.width % 2 or video.height % 2
         context.pix_fmt = pix_fmt or ("yuv444p" if odd and codec in FULL_CHROMA else "yuv420p")
         context.time_base = time_base or video.time_base
-        context.sample_aspect_ratio = video.sample_aspect_ratio
+        context.sample_aspect_ratio = shape
         context.colorspace, context.color_trc = video.colorspace, video.color_trc
         context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
         context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big

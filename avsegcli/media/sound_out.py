@@ -10,7 +10,9 @@ import av
 from avsegcli.media.containers import Container
 from avsegcli.media.decode import SOUND_JUMP_S, SoundTrack, StreamDecoder, open_media, start_in
 
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}  # of sound that is encoded again, else stereo
+# Of sound that is encoded again, by its number of channels; else stereo. FFmpeg's libopus takes
+# the channels of 5.0 for one another.
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.1", 6: "5.1", 7: "7.1", 8: "7.1"}
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000})
 OPUS_RATE = 48000  # Hz; also of sound whose rate AAC does not have
 
@@ -46,7 +48,8 @@ class Sound:
             packets = self._encode()
         if source.language:
             self._stream.metadata["language"] = source.language
-        self._packets = _rising(packets)
+        frame_s = Fraction(context.frame_size, context.sample_rate)
+        self._packets = _rising(packets, rounded=0 < frame_s < source.time_base)
         self._waiting: Any | None = next(self._packets, None)
 
     def until(self, time: float) -> Iterator[Any]:
@@ -67,7 +70,7 @@ class Sound:
             if packet.pts is not None:
                 packet.pts -= self._start
             packet.stream = self._stream
-            if packet.dts + (packet.duration or 0) <= 0:
+            if packet.dts + (packet.duration or 1) <= 0:
                 lead_in = packet
                 continue  # else what an edit list cuts away is heard where there is none
             if lead_in is not None:
@@ -109,10 +112,14 @@ class Sound:
         self._input.close()
 
 
-def _rising(packets: Iterator[Any]) -> Iterator[Any]:
-    """Leave out packets that do not come after the one before: damaged, or doubled at a joint."""
+def _rising(packets: Iterator[Any], *, rounded: bool) -> Iterator[Any]:
+    """Leave out packets that do not come after the one before: damaged, or doubled at a joint.
+
+    Two in one tick are both kept if time stamps are `rounded` to more than a packet lasts, as those
+    of TrueHD in Matroska are.
+    """
     last = -math.inf
     for packet in packets:
-        if packet.dts > last:
+        if packet.dts > last or (rounded and packet.dts == last):
             last = packet.dts
             yield packet

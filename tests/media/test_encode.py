@@ -1,3 +1,4 @@
+import io
 from fractions import Fraction
 
 import av
@@ -8,6 +9,13 @@ from videos import Read, read_sound, write_video
 from avsegcli.errors import MediaError
 from avsegcli.media.decode import VideoReader
 from avsegcli.media.encode import VideoWriter
+
+TRUEHD = bytes.fromhex(  # ten packets of 40 samples at 48 kHz
+    "a023ffd8f8726fba00008001b752000000008c7f11055400000080800000841d2012f1ea0000011000000000084000"
+    "0000032dfb0802004880632ba040018cae81000400f25fa00700006004914080200800d08b4005002860024000e91d"
+    "b005005060024000e91d1005007860024000e91d400500a060024000e91da00500c860024000e91d100500f0600240"
+    "00e91d6005011860024000e91db005014060024000e91d"
+)
 
 
 def rewrite(source, output) -> Read:
@@ -59,6 +67,55 @@ def test_sound_is_copied_where_the_container_takes_it(tmp_path, sound, rate, suf
     written = rewrite(source, tmp_path / f"b{suffix}")
     assert written.sound_codec == expected
     assert written.sound[-1][0] == pytest.approx(2.0, abs=0.1)  # also what outlasts the picture
+
+
+def test_packets_that_last_less_than_a_tick_are_all_copied(tmp_path):
+    with (
+        av.open(io.BytesIO(TRUEHD), format="truehd") as raw,
+        av.open(str(tmp_path / "a.mkv"), "w") as output,
+    ):
+        (stream,) = raw.streams
+        copied = output.add_stream_from_template(stream)
+        for packet in raw.demux():
+            if packet.dts is not None:
+                packet.stream = copied
+                output.mux(packet)
+    video = VideoReader(write_video(tmp_path / "a.mp4", seconds=0.2, sound=None))
+    with VideoWriter(tmp_path / "b.mkv", video, tmp_path / "a.mkv") as writer:
+        for frame in video:
+            writer.write(frame)
+    read = read_sound(tmp_path / "a.mkv")
+    assert read_sound(tmp_path / "b.mkv") == read
+    times = [time for time, _ in read[1]]
+    assert len(set(times)) < len(times)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("layout", ["3.0", "quad", "5.0", "5.1", "7.1"])
+def test_channels_of_sound_that_is_encoded_again_stay_apart(tmp_path, suffix, layout):
+    rate = 48000
+    channels = [channel.name for channel in av.AudioLayout(layout).channels]
+    pitches = 40 + 8 * np.arange(len(channels))  # Hz; low, as one of them holds the bass only
+    waves = 8000 * np.sin(2 * np.pi * np.arange(2 * rate)[:, None] / rate * pitches)
+    source = tmp_path / "a.wav"
+    with av.open(str(source), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(waves.astype(np.int16).reshape(1, -1), "s16", layout)
+        frame.rate = rate
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    video = VideoReader(write_video(tmp_path / "a.mp4", seconds=2, sound=None))
+    with VideoWriter(tmp_path / f"b{suffix}", video, source) as writer:
+        for picture in video:
+            writer.write(picture)
+    with av.open(str(tmp_path / f"b{suffix}")) as read:
+        written = [channel.name for channel in read.streams.audio[0].layout.channels]
+        packed = av.AudioResampler("flt")
+        heard = [f.to_ndarray() for frame in read.decode(audio=0) for f in packed.resample(frame)]
+    middle = np.hstack(heard).reshape(-1, len(written)).T[:, rate // 2 : 3 * rate // 2]
+    loudness = np.abs(np.fft.rfft(middle))[[written.index(channel) for channel in channels]]
+    assert loudness.argmax(axis=1).tolist() == pitches.tolist()  # bins are 1 Hz wide
+    loudness /= loudness.max()
+    assert loudness[:, pitches] == pytest.approx(np.eye(len(channels)), abs=0.1)
 
 
 def test_sound_of_a_transport_stream_is_copied_into_mp4(tmp_path):
@@ -167,6 +224,31 @@ def test_an_odd_size_is_kept(tmp_path, suffix, pix_fmt):
     written = rewrite(source, tmp_path / f"b{suffix}")
     assert written.size == (161, 97)
     assert written.pix_fmt == pix_fmt
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encoder", "size", "shape"),
+    [
+        (".mp4", None, (160, 96), Fraction(16, 15)),
+        (".mov", ("prores_ks", {}), (160, 96), Fraction(16, 15)),
+        (".mkv", None, (160, 96), Fraction(16, 15)),
+        (".mkv", ("libx265", {"x265-params": "log-level=none"}), (160, 96), Fraction(16, 15)),
+        (".mkv", ("ffv1", {}), (170, 96), Fraction(1)),
+        (".webm", None, (170, 96), Fraction(1)),
+    ],
+)
+def test_the_shape_in_which_a_video_is_shown_is_kept(tmp_path, suffix, encoder, size, shape):
+    source = write_video(tmp_path / "a.mp4", seconds=0.2, sound_seconds=0.2)
+    video = VideoReader(source)
+    video.sample_aspect_ratio = Fraction(16, 15)
+    pix_fmt = "yuv422p10le" if suffix == ".mov" else None
+    output = tmp_path / f"b{suffix}"
+    with VideoWriter(output, video, source, encoder=encoder, pix_fmt=pix_fmt) as writer:
+        for frame in video:
+            writer.write(frame)
+    written = VideoReader(output)
+    assert ((written.width, written.height), written.sample_aspect_ratio) == (size, shape)
+    assert np.diff(Read(output).times) == pytest.approx(np.diff(Read(source).times), abs=2e-3)
 
 
 def test_variable_frame_times_survive(tmp_path):
