@@ -48,8 +48,8 @@ class Sound:
             packets = self._encode()
         if source.language:
             self._stream.metadata["language"] = source.language
-        frame_s = Fraction(context.frame_size, context.sample_rate)
-        self._packets = _rising(packets, rounded=0 < frame_s < source.time_base)
+        samples_a_tick = context.sample_rate * source.time_base
+        self._packets = _rising(packets, rounded=0 < context.frame_size < samples_a_tick)
         self._waiting: Any | None = next(self._packets, None)
 
     def until(self, time: float) -> Iterator[Any]:
