@@ -26,7 +26,7 @@ from avsegcli.media.export_masks import (
     masks_written_whole,
 )
 from avsegcli.media.gif import GifWriter
-from avsegcli.media.palette import Colour, check_colours, class_colours
+from avsegcli.media.palette import Palette, check_colours, class_colours
 from avsegcli.media.styles import STYLES
 from avsegcli.media.writable import (
     Planned,
@@ -162,7 +162,7 @@ class Look:
 
     style: str = "overlay"
     alpha: float = 0.5  # opacity of masks, in [0, 1]
-    palette: tuple[Colour, ...] = ()  # RGB of the classes from index 1 on
+    palette: Palette = ()
     legend: bool = True
     labels: bool = True
 
@@ -202,7 +202,7 @@ class Writers:
         self._track = track
         self._model = model
         self._classes = classes
-        self._colours = class_colours(look.palette)[: len(classes) - 1]
+        self._colours = class_colours(look.palette, classes)[: len(classes) - 1]
         self._look = look
         self._encoding = encoding
         self._every_frame = every_frame
@@ -231,7 +231,7 @@ class Writers:
             video.height,
             colorspace=video.colorspace,
             alpha=self._look.alpha,
-            palette=self._look.palette,
+            palette=self._colours,
             legend=self._look.legend,
             labels=self._look.labels,
         )

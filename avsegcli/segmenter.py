@@ -23,7 +23,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.media.decode import SoundTrack, VideoReader
 from avsegcli.media.encoders import Encoding
 from avsegcli.media.masks import MaskFinder
-from avsegcli.media.palette import Colour, parse_palette
+from avsegcli.media.palette import Palette, parse_palette
 from avsegcli.media.prefetch import prefetch
 from avsegcli.media.sound import SoundReader
 from avsegcli.media.still import open_pictures
@@ -209,7 +209,7 @@ class Segmenter:
         audio_stream: int | None = None,
         style: str = "overlay",
         alpha: float = 0.5,
-        palette: str | Sequence[Colour] = (),
+        palette: str | Palette = (),
         legend: bool = True,
         labels: bool = True,
         codec: str | None = None,
@@ -238,8 +238,8 @@ class Segmenter:
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
             style: how it is painted, one of `avsegcli.media.styles.STYLES`.
             alpha: opacity of the masks in [0, 1].
-            palette: RGB colours of the classes, from index 1 on, also as `parse_palette` reads
-                them; empty: the built-in ones.
+            palette: RGB colours of the classes, by their names or from index 1 on, also as
+                `parse_palette` reads them; the rest take the built-in ones.
             legend: list in a corner what sounds.
             labels: write the class beside each mask.
             codec: FFmpeg's name of the encoder of `output`; None: that of its suffix.
@@ -263,7 +263,7 @@ class Segmenter:
         wanted = Outputs.of(output, masks, json, alpha_video, timeline, report)
         if isinstance(palette, str):
             palette = parse_palette(palette)
-        look = Look(style, alpha, tuple(palette), legend, labels)
+        look = Look(style, alpha, palette, legend, labels)
         encoding = Encoding(codec, crf, preset)
         look.check()
         encoding.check(wanted.output)

@@ -1,5 +1,6 @@
 import re
 
+import cv2
 import pytest
 from videos import Read, RedWhenLoud, write_video
 
@@ -98,6 +99,18 @@ def test_wrong_options_are_code_2(clip, tmp_path, capsys):
     assert main(["segment", str(clip), "-o", gif, "--crf", "20"]) == 2
     assert "no painted video that is encoded so" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_palette_may_name_classes(clip, tmp_path, capsys):
+    words = ["segment", str(clip), "-o", f"{tmp_path}/new/", "--masks", f"{tmp_path}/new/masks"]
+    assert main([*words, "--palette", "bleeper=#0000ff"]) == 2
+    assert "no class is called 'bleeper'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main([*words, "--palette", "beeper=#0000ff", "--style", "outline", "--no-labels"]) == 0
+    picture = cv2.imread(str(tmp_path / "new" / "masks" / "000030.png"))
+    assert {tuple(colour) for colour in picture.reshape(-1, 3)} == {(0, 0, 0), (255, 0, 0)}
+    rgb = Read(tmp_path / "new" / "a clip.mp4").near(1.5).astype(int)
+    assert (rgb[..., 2] - rgb[..., :2].max(axis=-1)).max() > 100
 
 
 def test_an_option_is_not_the_value_of_another(clip, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Which files are meant by the words of a command line."""
 
+import codecs
 import os
 import sys
 from collections import Counter
@@ -165,7 +166,21 @@ def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) ->
         raise MediaError(f"no video in {folder}", f"Looked for {', '.join(sorted(suffixes))}.")
 
 
+def as_utf8(data: bytes) -> bytes:
+    r"""Return text that a user has saved in UTF-8 without the mark that some programs put first.
+
+    PowerShell may write UTF-16, with another mark.
+
+    Example:
+        >>> as_utf8(b"\xef\xbb\xbfa.mp4"), as_utf8("a.mp4".encode("utf-16"))
+        (b'a.mp4', b'a.mp4')
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
 def _lines_of_stdin() -> list[str]:
-    data = sys.stdin.buffer.read() if sys.stdin else b""
+    data = as_utf8(sys.stdin.buffer.read()) if sys.stdin else b""
     separator = b"\0" if b"\0" in data else b"\n"
     return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(separator) if line.strip()]

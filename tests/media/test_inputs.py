@@ -62,9 +62,18 @@ def test_patterns_search_deep_but_a_file_of_that_name_is_meant_first(tree):
         find_inputs(["v/*.xyz"])
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
-def test_a_list_on_standard_input(tree, monkeypatch, end):
-    data = end.join([b"v/a.mp4", "v/deep/ä.webm".encode(), b""])
+@pytest.mark.parametrize(
+    ("end", "encoding"),
+    [
+        ("\n", "utf-8"),
+        ("\r\n", "utf-8"),
+        ("\0", "utf-8"),
+        ("\n", "utf-8-sig"),
+        ("\r\n", "utf-16"),
+    ],
+)
+def test_a_list_on_standard_input(tree, monkeypatch, end, encoding):
+    data = end.join(["v/a.mp4", "v/deep/ä.webm", ""]).encode(encoding)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
     assert names("-") == [("v/a.mp4", "a"), ("v/deep/ä.webm", "deep/ä")]
 
