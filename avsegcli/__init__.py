@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from avsegcli.segmenter import Segmenter as Segmenter
 
 __version__ = "0.1.0"
+__all__ = ["Segmenter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,3 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return Segmenter
     raise AttributeError(f"module 'avsegcli' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
@@ -158,7 +159,8 @@ class Batch:
         try:
             if job.make_folders:
                 for path in job.outputs.paths():
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with suppress(FileExistsError):  # a file, or a link to nowhere: refused below
+                        path.parent.mkdir(parents=True, exist_ok=True)
             job.summary = segmenter.segment_file(
                 job.video,
                 **vars(job.outputs),

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -106,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
+        _check_folder()
         code = app(args=words, prog_name="avseg", standalone_mode=False)
     except AvsegError as error:
         typer.echo(f"avseg: {error.message}", err=True)
@@ -130,6 +132,14 @@ def _run(words: list[str]) -> int:
     if code == 130:
         typer.echo("avseg: interrupted", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _check_folder() -> None:
+    """Raise an `AvsegError` in a folder that has been removed: names in it mean nothing."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise AvsegError("the current folder has been removed", "cd to another one") from error
 
 
 def _stdout_is_lost() -> bool:

@@ -11,7 +11,7 @@ Each stage holds one window, so that memory does not grow with the video.
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -66,6 +66,14 @@ def check_numbers(fps: float, threshold: float | None) -> None:
         raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold!r}")
 
 
+def _sound_track(
+    video: str | Path, audio: str | Path | None, audio_stream: int | None
+) -> SoundTrack:
+    if not (audio_stream is None or isinstance(audio_stream, Integral)):
+        raise ConfigError(f"audio_stream must be a whole number, not {audio_stream!r}")
+    return SoundTrack(Path(audio or video), audio_stream)
+
+
 class Segmenter:
     """Finds the sounding objects in videos.
 
@@ -117,7 +125,7 @@ class Segmenter:
     ) -> None:
         """Raise what `segment_file` would raise about its files, without loading the model."""
         video = Path(video)
-        track = SoundTrack(Path(audio or video), audio_stream)
+        track = _sound_track(video, audio, audio_stream)
         SoundReader(track).close()
         open_pictures(video, track).close()
         wanted.check(inputs=[video, track.path], overwrite=overwrite)
@@ -152,7 +160,7 @@ class Segmenter:
             MediaError: if the file is not a readable video with sound.
             ConfigError: if an argument is out of its range.
         """
-        track = SoundTrack(Path(audio or video), audio_stream)
+        track = _sound_track(video, audio, audio_stream)
         with (
             closing(SoundReader(track)) as sound,
             closing(open_pictures(Path(video), track)) as pictures,
@@ -268,7 +276,7 @@ class Segmenter:
         look.check()
         encoding.check(wanted.output)
         self.check_files(video, wanted, audio=audio, audio_stream=audio_stream, overwrite=overwrite)
-        track = SoundTrack(Path(audio or video), audio_stream)
+        track = _sound_track(video, audio, audio_stream)
         events = Timeline(self.predictor.classes)
         problems: list[str] = []
         frames, seconds = 0, 0.0

@@ -1,3 +1,4 @@
+import os
 import re
 
 import cv2
@@ -58,6 +59,8 @@ def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_
     empty = tmp_path / "empty.mp4"
     empty.touch()
     silent = write_video(tmp_path / "silent.mp4", sound=None, seconds=0.2)
+    nowhere = tmp_path / "link"
+    nowhere.symlink_to("nowhere")
     there = tmp_path / "there.mp4"
     there.write_text("precious")
     before = sorted(tmp_path.iterdir())
@@ -66,6 +69,8 @@ def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_
         (tmp_path / "none.mp4", output, "no such file"),
         (text, output, "not a video"),
         (empty, output, "is empty"),
+        (os.devnull, output, "not a file"),
+        (clip, f"{nowhere}/", "no such folder"),
         (silent, output, "has no sound"),
         (clip, tmp_path / "out.xyz", "suffix"),
         (clip, tmp_path / "no" / "out.mp4", "no such folder"),
@@ -74,7 +79,7 @@ def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_
     ):
         assert main(["segment", str(video), "-o", str(wanted)]) == 1, words
         told = capsys.readouterr()
-        lines = told.err.splitlines()
+        lines = [line for line in told.err.splitlines() if "red-when-loud" not in line]
         assert len(lines) == 2, told.err
         assert lines[0].startswith("avseg: ")
         assert words in lines[0]

@@ -402,7 +402,10 @@ def write_hdr_video(path: Path, curve: int) -> Path:
 
 def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_path):
     encoders = {"codec": "nosuch"}, {"preset": "lightning"}
-    others = {"style": "cubist"}, {"fps": "4"}, {"threshold": "high"}, {"alpha": "a"}
+    others = (
+        *({"style": "cubist"}, {"fps": "4"}, {"threshold": "high"}, {"alpha": "a"}),
+        {"audio_stream": "1"},
+    )
     for wrong in (*encoders, *others):
         with pytest.raises(ConfigError):
             segmenter.segment_file(clip, tmp_path / "a.mp4", **wrong)
@@ -429,7 +432,8 @@ def test_wrong_encoders_styles_and_suffixes_are_refused(clip, segmenter, tmp_pat
 
 def test_the_package_offers_the_segmenter_without_importing_it():
     program = (
-        "import sys, avsegcli\nassert 'numpy' not in sys.modules\n"
+        "import sys, avsegcli\nassert 'Segmenter' in dir(avsegcli)\n"
+        "assert 'numpy' not in sys.modules\n"
         "from avsegcli import Segmenter\nprint(Segmenter.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

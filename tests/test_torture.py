@@ -410,6 +410,17 @@ def test_a_second_signal_is_the_same_as_the_first(clip, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove it")
+def test_a_current_folder_that_is_removed_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["segment", "a.mp4", "-o", "b.mp4"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "avseg: the current folder has been removed"
+    assert len(told) == 2
+
+
 def test_under_nohup_the_end_of_the_terminal_changes_nothing(clip, tmp_path):
     kill = (
         "def predict(self, frames, log_mel):\n"

@@ -52,6 +52,8 @@ def open_media(path: Path) -> Any:
         raise MediaError(f"cannot read {path}: {error.strerror}") from error
     if path.is_dir():
         raise MediaError(f"{path} is a folder, not a video", "Name a file.")
+    if not path.is_file():
+        raise MediaError(f"{path} is a pipe or a device, not a file", "Save it as a file first.")
     if size == 0:
         raise MediaError(f"{path} is empty (0 bytes)", "Copy or download it again.")
     try:
@@ -259,7 +261,8 @@ class VideoReader:
         first = next(self._decoded, None)
         if first is None:
             raise MediaError(
-                f"no picture of {path} can be decoded", "The file may be damaged or cut off."
+                f"no picture of {path} can be decoded",
+                "It may be damaged, cut off, or of a kind that is not known (animated WebP).",
             )
         self._pending: Iterator[Any] = chain([first], self._decoded)
         self._orientation = Orientation.of(first)
