@@ -1,11 +1,12 @@
 """Save and load a model together with the settings that built it.
 
 A checkpoint is one safetensors file: the weights, in fp16 or fp32, and in its header the
-settings, the classes and a name, and the settings of the run that trained it, as JSON. Nothing in
-it is code.
+settings, the classes and a name, and the settings of the run that trained it and where that stood,
+as JSON. Nothing in it is code.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,7 @@ def save_checkpoint(
     name: str,
     half: bool = False,
     settings: Config | None = None,
+    reached: Mapping[str, float] | None = None,
 ) -> None:
     """Write a checkpoint under a temporary name and rename it when complete.
 
@@ -50,6 +52,7 @@ def save_checkpoint(
         name: what the model is called where it is used.
         half: store fp16; what does not fit its range is refused.
         settings: of the run that trained it, kept for whoever wants to know.
+        reached: likewise, where that run stood: epoch, step and score.
 
     Raises:
         WeightsError: if a weight is not finite in the stored type, or the file cannot be written.
@@ -63,6 +66,8 @@ def save_checkpoint(
     said = {"name": name, "classes": list(classes), "model": asdict(config)}
     if settings is not None:
         said["training"] = settings.to_dict()
+    if reached is not None:
+        said["reached"] = dict(reached)
     header = {"avseg": json.dumps(said)}  # one entry: the order of several is left to chance
     with (
         told_as_cannot_write(path, WeightsError, (OSError, SafetensorError)),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from avsegcli.errors import AvsegError
 
+HIDDEN = ".avseg-"  # how the names of files begin that are not whole yet
+
 
 def place_of(path: Path) -> Path:
     """Return where a file lies, however its name is written: `no/../a` is `a`, a link its target.
@@ -160,7 +162,7 @@ def _exchange(new: Path, place: Path, before: Path) -> None:
 
 def hidden_beside(path: Path) -> Path:
     """Make up a name that nothing has in the folder of `path`; two processes may write one file."""
-    return path.with_name(f".avseg-{secrets.token_hex(6)}{path.suffix}")
+    return path.with_name(f"{HIDDEN}{secrets.token_hex(6)}{path.suffix}")
 
 
 @contextmanager

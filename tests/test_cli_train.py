@@ -1,5 +1,8 @@
+import csv
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +10,7 @@ import tomllib
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
@@ -129,9 +133,63 @@ def test_a_finished_run_says_that_nothing_is_left_to_do_and_stays_as_it_is(train
 def test_settings_can_be_shown_without_training(train, tmp_path, capsys):
     assert train("--show-settings", "--set", "optim.lr=1e-5") == 0
     shown = tomllib.loads(capsys.readouterr().out)
+    assert main(["train", "--show-settings"]) == 0  # as the hint beside a wrong setting says
     assert shown["optim"]["lr"] == 1e-5
     assert shown["model"]["hidden_dim"] == 16
     assert not (tmp_path / "run").exists()
+
+
+def test_training_needs_data(capsys):
+    assert main(["train"]) == 2
+    assert two_lines(capsys)[0] == "training needs --dataset"
+
+
+def test_a_run_keeps_what_it_began_with(train, finished, toy_parts, tmp_path, capsys):
+    init, other = finished / "best.safetensors", tmp_path / "other"
+    assert train("--init", str(init)) == 0
+    shutil.copytree(toy_parts, other)
+    capsys.readouterr()
+    assert train("--resume", "--set", "optim.epochs=2", data=other) == 0
+    assert f"note: dataset was {toy_parts}, is now {other}" in capsys.readouterr().err
+    origin = json.loads((tmp_path / "run" / "config.json").read_text())["origin"]
+    assert origin == {
+        "dataset": str(other),
+        "data_root": None,
+        "init": str(init),
+        "backbone_weights": None,
+        "audio_weights": None,
+    }
+
+
+def test_a_checkpoint_says_where_its_run_stood(finished):
+    with safe_open(finished / "best.safetensors", framework="pt") as file:
+        reached = json.loads(file.metadata()["avseg"])["reached"]
+    (row,) = csv.DictReader((finished / "scores.csv").read_text().splitlines())
+    score = float(row["tpavi_j"]) + float(row["miou_present"])
+    assert reached == {"epoch": 1, "step": 2, "score": pytest.approx(score)}
+
+
+@pytest.mark.parametrize("option", [["--resume"], []])
+def test_checkpoints_without_a_state_are_no_run_to_go_on_with(
+    train, finished, tmp_path, capsys, option
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "state.pt").unlink()
+    assert train(*option) == 1
+    assert two_lines(capsys) == (
+        f"{run} holds a run, but no state to go on from",
+        f"--force begins anew, --force --init {run}/last.safetensors from its weights",
+    )
+
+
+@pytest.mark.parametrize("option", ["--resume", "--force"])
+def test_what_a_killed_run_was_writing_is_removed(train, finished, tmp_path, option):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / ".avseg-0123456789ab.pt").touch()
+    assert train(option) == 0
+    assert not (run / ".avseg-0123456789ab.pt").exists()
 
 
 def test_resuming_what_is_not_there_is_refused(train, tmp_path, capsys):
@@ -164,6 +222,15 @@ def test_a_mistake_beside_force_does_not_cost_the_older_run(train, finished, tmp
     assert train("--force", "--init", str(tmp_path / "none.safetensors"), out=finished) == 1
     assert two_lines(capsys)[0] == f"no weights at {tmp_path / 'none.safetensors'}"
     assert content(finished) == before
+
+
+def test_weights_are_told_of_by_the_name_that_was_given(train, tmp_path, capsys, monkeypatch):
+    fitting = load_checkpoint().model.audio_encoder.state_dict()
+    torch.save(fitting, tmp_path / "file.pth")
+    files = {"vggish": tmp_path / "file.pth"}
+    monkeypatch.setattr("avsegcli.training.run.find", lambda path: files.get(str(path), path))
+    assert train("--audio-weights", "vggish") == 0
+    assert "audio encoder from vggish" in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize("option", ["--audio-weights", "--backbone-weights"])

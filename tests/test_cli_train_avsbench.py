@@ -9,6 +9,7 @@ from avsegcli.checkpoint import load_checkpoint
 from avsegcli.cli import main
 from avsegcli.config import DATASETS, PRESETS
 from avsegcli.datasets.avsbench_classes import CLASSES
+from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.fake import write_fake
 from avsegcli.model import backbone
 
@@ -76,6 +77,20 @@ def test_a_subset_brings_its_own_recipe(train, tmp_path):
     assert config["optim"]["milestones"] == [8, 11]
     with (tmp_path / "run" / "scores.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3"]
+
+
+def test_a_folder_of_a_subset_has_its_recipe_and_what_compose_wrote_has_none(
+    avsbench, toy_parts, tmp_path, capsys
+):
+    composed = tmp_path / "composed"
+    write_avss(toy_parts, composed, splits=["test"], task="semantic", clips=1, seed=0, size=64)
+    for folder, epochs in {
+        avsbench / "AVSS": 16,
+        avsbench / "Single-source": 13,
+        composed: 13,
+    }.items():
+        assert main(["train", "--dataset", str(folder), "--preset", "r50", "--show-settings"]) == 0
+        assert f"\nepochs = {epochs}\n" in capsys.readouterr().out
 
 
 def test_what_has_no_effect_on_a_subset_is_said_in_one_line(train, capsys):

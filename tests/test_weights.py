@@ -245,7 +245,7 @@ def test_a_copy_that_is_cut_off_or_another_file_is_refused(tmp_path, home, capsy
 
 
 def test_the_list_names_everything_and_where_it_would_live(home, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "40")  # no path is broken for that
     assert main(["download", "--list"]) == 0
     printed = capsys.readouterr().out
     for known in weights.KNOWN.values():

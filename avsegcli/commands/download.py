@@ -1,14 +1,12 @@
 """`avseg download`: get the weights that training begins from."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from avsegcli.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def download(
@@ -40,10 +38,10 @@ def download(
     Example: avseg download resnet50 vggish
     """
     from avsegcli import weights
-    from avsegcli.commands.console import print_table
 
     if list_known or not names:
-        print_table(_table())
+        for line in _describe():
+            typer.echo(line)
         return
     if source is not None and len(names) > 1 and source.is_file():
         raise ConfigError("--from FILE goes with one name", "name a folder, or one at a time")
@@ -76,19 +74,13 @@ def _with_bar(name: str, *, offline: bool, force: bool) -> Path:
         )
 
 
-def _table() -> "Table":
-    from rich import box
-    from rich.table import Table
-
+def _describe() -> Iterator[str]:
+    """Say what is known of all weights; a path is never broken, so that it can be copied."""
     from avsegcli.weights import KNOWN, home, locate
 
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in ("name", "for", "MB", "licence", "from", "here"):
-        table.add_column(title, overflow="fold", justify="right" if title == "MB" else "left")
     for known in KNOWN.values():
         found = locate(known.name)
         size = f"{found.stat().st_size / 1e6:.0f}" if found else f"{known.megabytes}"
-        place = str(found) if found else f"no; would be {home(known.name) / known.files[0]}"
-        source = known.source or "the package"
-        table.add_row(known.name, known.purpose, size, known.licence, source, place)
-    return table
+        yield f"{known.name}  {known.purpose}; {size} MB, {known.licence}"
+        yield f"    from {known.source or 'the package'}"
+        yield f"    here: {found or f'no; would be {home(known.name) / known.files[0]}'}"

@@ -123,8 +123,9 @@ def noise_test(
         )
     if output is not None:
         write_whole(output / "noise.csv", sweep_csv(conditions))
+        files: list[Path | None] = [*weights] if weights else [None]
         origin = {
-            "models": dict(zip(models, map(origin_of, weights or [None]), strict=True)),
+            "models": dict(zip(models, map(origin_of, files), strict=True)),
             "data": name_of_clips(dataset),
             "split": split,
             "noise": noise,

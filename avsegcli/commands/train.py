@@ -1,5 +1,6 @@
 """`avseg train`: train a model on parts or on labelled clips."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,14 @@ from avsegcli.errors import ConfigError
 
 def train(
     dataset: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--dataset",
             "--data",
             metavar="s4|ms3|avss|DIR",
             help="A subset of AVSBench, a parts folder, or a data set of 'avseg compose'.",
         ),
-    ],
+    ] = None,
     data_root: Annotated[
         Path | None,
         typer.Option(
@@ -53,14 +54,23 @@ def train(
     Example: avseg train --dataset avss --data-root AVSBench --preset r50 --out runs/r50-avss
     """
     from avsegcli.config import load_config
+    from avsegcli.datasets.avsbench_files import recognize_subset
 
     if resume and force:
         raise ConfigError("--resume and --force exclude each other", "Give one of them.")
-    resolved = load_config(preset, config, settings, dataset)
+    subset = None if dataset is None else recognize_subset(dataset)
+    resolved = load_config(preset, config, settings, subset)
     if show_settings:
         typer.echo(resolved.to_toml(), nl=False)
         return
+    if dataset is None:
+        raise ConfigError(
+            "training needs --dataset",
+            "s4, ms3 or avss, a parts folder, or what 'avseg compose' writes",
+        )
 
+    # Where several processes train, PyTorch warns that most batches reach all parameters.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from avsegcli.training.run import start_training
 
     start_training(

@@ -168,6 +168,20 @@ LAYOUTS: dict[Subset, Layout] = {
 }
 
 
+def recognize_subset(dataset: str) -> Subset | None:
+    """Find the subset of AVSBench that a word names, or that the folder is which it names.
+
+    None: it is neither. What `avseg compose` wrote is none: it says what is heard.
+    """
+    root = Path(dataset)
+    for subset, layout in LAYOUTS.items():
+        if dataset == subset:
+            return subset
+        if (root / layout.table).is_file() and not any(root.glob("*/*/composition.json")):
+            return subset
+    return None
+
+
 def read_table(path: Path, columns: Iterable[str]) -> list[Row]:
     """Read a table; its first column is called "name" where a column "name" is asked for.
 

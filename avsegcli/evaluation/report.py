@@ -5,7 +5,6 @@ from rich.table import Table
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.listening import ListeningScores
 
-
 OF_KNOWN = "mIoU of classes that the model knows"
 
 

@@ -1,10 +1,11 @@
 """From a config and a folder to a finished run."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
+from avsegcli.datasets.layouts import find_root, find_subset
 from avsegcli.errors import DataError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
@@ -16,6 +17,8 @@ from avsegcli.training.run_folder import (
     check_run_folder,
     has_results,
     remove_run,
+    remove_unfinished,
+    saved_settings,
 )
 from avsegcli.training.shortage import told_as_too_little
 from avsegcli.training.team import join_team
@@ -70,14 +73,12 @@ def start_training(
     notes = list(train.notes)
     if isinstance(train, StoredData):
         notes += idle_settings(config, train.clips)
-    trainer = Trainer(config, out, train, val, team=team, name=name, report=report)
+    data = _place_of_data(dataset, data_root)
+    starts = {"init": init, "backbone_weights": backbone_weights, "audio_weights": audio_weights}
+    origin = data | {key: None if path is None else str(path) for key, path in starts.items()}
+    trainer = Trainer(config, out, train, val, team=team, name=name, origin=origin, report=report)
     if resume:
-        starts = {
-            "--init": init,
-            "--backbone-weights": backbone_weights,
-            "--audio-weights": audio_weights,
-        }
-        _resume(trainer, [option for option, given in starts.items() if given is not None])
+        _resume(trainer, data)
         if trainer.is_done:
             team.leave()
             return
@@ -110,13 +111,29 @@ def start_training(
     team.leave()
 
 
-def _resume(trainer: Trainer, idle_options: Collection[str]) -> None:
-    """Go on with a run, and say what is not as it was; `idle_options` are for new runs only."""
+def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str | None]:
+    """Say which data are trained on, in words that mean the same in any folder."""
+    if find_subset(str(dataset)) is None:
+        return {"dataset": str(Path(dataset).resolve()), "data_root": None}
+    return {"dataset": str(dataset), "data_root": str(find_root(str(dataset), data_root).resolve())}
+
+
+def _resume(trainer: Trainer, data: Mapping[str, str | None]) -> None:
+    """Go on with a run, and say what is not as it was; its data are `data` now."""
     trainer.resume()
+    if trainer.team.is_main:
+        remove_unfinished(trainer.run)
     for change in changed_settings(trainer.run, trainer.config):
         trainer.report(f"note: {change}")
-    for option in idle_options:
-        trainer.report(f"note: {option} has no effect on a run that goes on")
+    before = saved_settings(trainer.run).get("origin", {})
+    for key, now in data.items():
+        if before.get(key, now) != now:
+            trainer.report(f"note: {key} was {before[key]}, is now {now}")
+    for key, value in trainer.origin.items():
+        if key not in data and value is not None:
+            option = key.replace("_", "-")
+            trainer.report(f"note: --{option} has no effect on a run that goes on")
+    trainer.origin = before | data  # it goes on with the weights that it began with
     if trainer.is_done:
         trainer.report(
             f"nothing left to do: {trainer.run} is at the end of epoch {trainer.progress.epoch}; "
@@ -135,15 +152,13 @@ def _initialise(
     if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
-        backbone_weights = find(backbone_weights)
-        load_backbone_weights(model.backbone, backbone_weights)
-        report(f"backbone from {backbone_weights.name}")
+        load_backbone_weights(model.backbone, find(backbone_weights))
+        report(f"backbone from {backbone_weights}")
     elif init is None:
         report("the backbone begins from random weights; see --backbone-weights")
     if audio_weights is not None:
-        audio_weights = find(audio_weights)
-        load_audio_weights(model.audio_encoder, audio_weights)
-        report(f"audio encoder from {audio_weights.name}")
+        load_audio_weights(model.audio_encoder, find(audio_weights))
+        report(f"audio encoder from {audio_weights}")
     elif init is None:
         report("the audio encoder begins from random weights; see --audio-weights")
 

@@ -8,10 +8,11 @@ from typing import Any
 from avsegcli.config import Config
 from avsegcli.errors import AvsegError
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
-from avsegcli.whole_file import check_place
+from avsegcli.whole_file import HIDDEN, check_place
 
-CONFIG, STATE, BEST = "config.json", "state.pt", "best.safetensors"
-RESULTS = (STATE, BEST, "last.safetensors")
+CONFIG, STATE = "config.json", "state.pt"
+BEST, LAST = "best.safetensors", "last.safetensors"
+RESULTS = (STATE, BEST, LAST)
 RUN_FILES = (*RESULTS, CONFIG, STEPS, SCORES, PANELS, BOARD)
 
 
@@ -31,14 +32,27 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
         AvsegError: if it holds a run, is no folder, or cannot be made or written to.
     """
     if has_results(run) and not may_hold_run:
+        if not (run / STATE).exists():
+            raise no_state(run)
         raise AvsegError(
             f"{run} holds a run already", "--resume goes on with it, --force replaces it"
         )
     check_place(run / CONFIG)
 
 
+def no_state(run: Path) -> AvsegError:
+    """Say that a folder has no state to go on from, and what can be done."""
+    checkpoint = next((run / name for name in (LAST, BEST) if (run / name).exists()), None)
+    if checkpoint is None:
+        return AvsegError(f"no state to resume in {run}", "leave --resume out to begin anew")
+    return AvsegError(
+        f"{run} holds a run, but no state to go on from",
+        f"--force begins anew, --force --init {checkpoint} from its weights",
+    )
+
+
 def saved_settings(run: Path) -> dict[str, Any]:
-    """Read the classes and settings that a run was begun with; none if they are not there."""
+    """Read what a run was begun with: classes, origin, settings; none if they are not there."""
     try:
         saved = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -62,6 +76,7 @@ def changed_settings(run: Path, config: Config) -> list[str]:
 
 def remove_run(run: Path) -> None:
     """Delete the files of a run, and nothing else that may lie in its folder."""
+    remove_unfinished(run)
     for name in RUN_FILES:
         path = run / name
         if path.is_dir():
@@ -70,3 +85,9 @@ def remove_run(run: Path) -> None:
             path.unlink(missing_ok=True)
     if run.is_dir() and not any(run.iterdir()):
         run.rmdir()
+
+
+def remove_unfinished(run: Path) -> None:
+    """Delete what a run was writing when it was killed."""
+    for path in run.glob(f"{HIDDEN}*"):
+        path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from avsegcli.training.losses import qsd_losses
 from avsegcli.training.memory import recompute_activations
 from avsegcli.training.optimizer import build_optimizer, fixed_modules
 from avsegcli.training.panels import draw_panel
-from avsegcli.training.run_folder import CONFIG, STATE, saved_settings
+from avsegcli.training.run_folder import CONFIG, STATE, no_state, saved_settings
 from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
 from avsegcli.training.team import Team, mean_over_team
@@ -64,6 +64,7 @@ class Trainer:
         val: clips to choose the best checkpoint by.
         team: this one and those that train the same model with it.
         name: what the checkpoints are called.
+        origin: data and weights that it begins with; kept in `config.json`.
         report: is told what a person should see, a line at a time.
     """
 
@@ -76,6 +77,7 @@ class Trainer:
         *,
         team: Team,
         name: str = "avseg",
+        origin: Mapping[str, str | None] | None = None,
         report: Callable[[str], None] = print,
     ) -> None:
         if tuple(train.classes) != tuple(val.classes):
@@ -91,6 +93,7 @@ class Trainer:
         torch.manual_seed(config.optim.seed)
         self.config, self.run, self.team, self.name = config, run, team, name
         self.train, self.val = train, val
+        self.origin = dict(origin or {})
         self.report = report if team.is_main else lambda _: None
         self.classes = tuple(train.classes)
         self.steps_per_epoch = train.batches_per_epoch // config.optim.accumulate
@@ -131,8 +134,8 @@ class Trainer:
             return
         main = self.team.is_main
         if main:
-            text = json.dumps({"classes": self.classes, **self.config.to_dict()}, indent=2)
-            write_whole(self.run / CONFIG, text + "\n")
+            said = {"classes": self.classes, "origin": self.origin, **self.config.to_dict()}
+            write_whole(self.run / CONFIG, json.dumps(said, indent=2) + "\n")
         with RunLog(self.run if main else None, self.progress.step) as log:
             try:
                 with self._together() as self.asked:
@@ -338,6 +341,11 @@ class Trainer:
                     self.classes,
                     name=self.name,
                     settings=self.config,
+                    reached={
+                        "epoch": epoch,
+                        "step": self.progress.step,
+                        "score": self.score(scores),
+                    },
                 )
         self.progress.best = max(self.progress.best, self.score(scores))
         # Last, so that an epoch that is interrupted before is not written twice.
@@ -375,9 +383,7 @@ class Trainer:
         """
         path = self.run / STATE
         if not path.is_file():
-            raise AvsegError(
-                f"no state to resume in {self.run}", "leave --resume out to begin anew"
-            )
+            raise no_state(self.run)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except UNREADABLE as error:

@@ -147,6 +147,7 @@ def runs(root):
     said = run_two(arguments(root, two, 1, epochs=1))
     assert "training on 2 x cpu: 4 batches of 1 clips an epoch" in said[0]
     assert "training on" not in said[1]
+    assert "find_unused_parameters" not in "".join(said)
     run_two([*arguments(root, two, 1, epochs=2), "--resume"])
     return one, two, said
 
