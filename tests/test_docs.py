@@ -1,3 +1,4 @@
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 import typer
 
 from avsegcli.cli import app
+from avsegcli.config import load_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -48,6 +50,16 @@ def test_every_file_that_the_readme_links_to_is_there():
         target = link.split(")")[0]
         if "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_the_recipe_has_the_values_of_the_preset():
+    recipe = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| ([^;:|]+)(?:[;:] .*)? \|", recipe, re.MULTILINE)
+    settings = tomllib.loads(load_config("r50").to_toml())
+    assert len(rows) > 25
+    for table, key, value in rows:
+        setting = settings[table][key]
+        assert value.strip() == (setting if isinstance(setting, str) else json.dumps(setting)), key
 
 
 def test_ci_finds_the_test_command_in_the_readme():
