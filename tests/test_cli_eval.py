@@ -12,6 +12,8 @@ from avsegcli.cli import main
 from avsegcli.datasets.avss_writer import write_avss
 from avsegcli.datasets.fake import write_fake
 from avsegcli.datasets.toy import write_toy_parts
+from avsegcli.errors import AvsegError
+from avsegcli.evaluation.score_files import ScoreFiles
 
 NAMED_IN = (".csv", ".json")  # what classes are named in
 
@@ -174,6 +176,17 @@ def test_every_file_is_written_and_none_replaced(clips, tmp_path, capsys):
     assert main(["eval", "--dataset", str(clips), *options]) == 0
     assert {path.suffix[1:] for path in tmp_path.iterdir()} == set(endings.values())
     assert main(["eval", "--dataset", str(clips), "--report", f"{tmp_path}/a.html"]) == 1
+
+
+def test_scores_are_printed_even_if_no_file_can_be_written(clips, tmp_path, monkeypatch, capsys):
+    def write(*_):
+        raise AvsegError("cannot write: no space left on device")
+
+    monkeypatch.setattr(ScoreFiles, "write", write)
+    assert main(["eval", "--dataset", str(clips), "--json", str(tmp_path / "a.json")]) == 1
+    printed = capsys.readouterr()
+    assert "tpavi" in printed.out
+    assert printed.err.splitlines()[-1] == "avseg: cannot write: no space left on device"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

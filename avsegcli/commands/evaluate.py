@@ -181,6 +181,8 @@ def evaluate(
         if len(judged.unnamed) == len(clips):
             raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
         typer.echo(f"{import_preds} names no object in {of}", err=True)
-    files.write(scores, gallery, origin)
-    for table in score_tables(scores):
-        print_table(table)
+    try:  # neither a full disk nor a closed pipe costs both
+        files.write(scores, gallery, origin)
+    finally:
+        for table in score_tables(scores):
+            print_table(table)

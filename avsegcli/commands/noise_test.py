@@ -113,6 +113,15 @@ def noise_test(
     source = open_noise(noise, noise_split)
     clips = open_clips(dataset, split, data_root, listen=listen)
     models = load_models(weights, device, engine)
+    files: list[Path | None] = [*weights] if weights else [None]
+    origin = {
+        "models": dict(zip(models, map(origin_of, files), strict=True)),
+        "data": name_of_clips(dataset),
+        "split": split,
+        "noise": noise,
+        "seeds": seeds,
+        "avseg": __version__,
+    }
     scored = {name: match_classes(m.classes, clips.classes).names for name, m in models.items()}
     if len({*scored.values()}) > 1:
         numbers = ", ".join(f"{len(classes)} for {name}" for name, classes in scored.items())
@@ -121,20 +130,13 @@ def noise_test(
         conditions = noise_sweep(
             models, clips, source, ratios, seeds=seeds, listen=listen, progress=progress
         )
-    if output is not None:
-        write_whole(output / "noise.csv", sweep_csv(conditions))
-        files: list[Path | None] = [*weights] if weights else [None]
-        origin = {
-            "models": dict(zip(models, map(origin_of, files), strict=True)),
-            "data": name_of_clips(dataset),
-            "split": split,
-            "noise": noise,
-            "seeds": seeds,
-            "avseg": __version__,
-        }
-        write_whole(output / "noise.json", sweep_json(conditions, **origin))
-        save_figure(draw_noise_curves(conditions, metrics), output, "noise")
-    print_table(sweep_table(conditions, metrics))
+    try:  # neither a full disk nor a closed pipe costs both
+        if output is not None:
+            write_whole(output / "noise.csv", sweep_csv(conditions))
+            write_whole(output / "noise.json", sweep_json(conditions, **origin))
+            save_figure(draw_noise_curves(conditions, metrics), output, "noise")
+    finally:
+        print_table(sweep_table(conditions, metrics))
 
 
 def read_ratios(words: Iterable[str]) -> list[float]:
