@@ -208,6 +208,11 @@ def _end_once(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End the process at once, as a handler of signals; its work is over."""
+    os._exit(128 + (_asked[0][0] if _asked else number))
+
+
 def script() -> None:
     """Entry point of the installed `avseg` script; asked to end, it leaves no half-written file."""
     numbers = [
@@ -230,5 +235,5 @@ def script() -> None:
         code = 1
     finally:
         for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, _leave)
     sys.exit(128 + _asked[0][0] if _asked and code else code)

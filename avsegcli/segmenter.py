@@ -9,7 +9,7 @@ Each stage holds one window, so that memory does not grow with the video.
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from numbers import Integral, Real
 from pathlib import Path
@@ -271,6 +271,7 @@ class Segmenter:
         wanted = Outputs.of(output, masks, json, alpha_video, timeline, report)
         if isinstance(palette, str):
             palette = parse_palette(palette)
+        palette = palette if isinstance(palette, Mapping) else tuple(palette)
         look = Look(style, alpha, palette, legend, labels)
         encoding = Encoding(codec, crf, preset)
         look.check()

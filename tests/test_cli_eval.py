@@ -254,6 +254,7 @@ def test_several_gpus_are_refused_where_there_are_none(clips, monkeypatch, capsy
 
 def test_processes_that_would_all_do_the_same_are_refused(clips, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
     assert main(["eval", "--dataset", str(clips)]) == 2
     assert "--multi-gpu shares the clips among them" in capsys.readouterr().err
 

@@ -101,6 +101,8 @@ def test_scores_over_other_classes_are_told_of(clips, tmp_path, monkeypatch, cap
     words = ["noise-test", "--data", str(clips), "--snr", "inf", "--weights", *map(str, files)]
     assert main(words[:-1]) == 0
     assert "note" not in capsys.readouterr().err
+    assert main([*words, words[-1]]) == 2
+    assert "--weights names a file twice" in capsys.readouterr().err
     assert main(words) == 0
     said = (
         "note: not every mIoU is over the same classes: 5 for disc, 5 for disc-star, 2 for object"

@@ -188,8 +188,9 @@ def test_what_a_killed_run_was_writing_is_removed(train, finished, tmp_path, opt
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / ".avseg-0123456789ab.pt").touch()
+    (run / ".avseg-of-others").mkdir()
     assert train(option) == 0
-    assert not (run / ".avseg-0123456789ab.pt").exists()
+    assert [path.name for path in run.glob(".avseg-*")] == [".avseg-of-others"]
 
 
 def test_resuming_what_is_not_there_is_refused(train, tmp_path, capsys):

@@ -118,7 +118,12 @@ def evaluate(
     from avsegcli.engines import open_predictor
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import Gallery
-    from avsegcli.evaluation.processes import ALONE, launch, launched_processes
+    from avsegcli.evaluation.processes import (
+        ALONE,
+        launch,
+        launched_processes,
+        number_launched,
+    )
     from avsegcli.evaluation.report import score_tables
     from avsegcli.evaluation.score_files import ScoreFiles
     from avsegcli.evaluation.stored import StoredMasks
@@ -136,7 +141,7 @@ def evaluate(
     given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
     if import_preds is not None and given:
         raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
-    if not multi_gpu and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not multi_gpu and "RANK" in os.environ and number_launched() > 1:
         raise ConfigError(
             "several processes were started, and each would score every clip",
             "--multi-gpu shares the clips among them, on CPUs too",

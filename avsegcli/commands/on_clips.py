@@ -134,10 +134,15 @@ def load_models(
 
     Returns:
         The models by their own names, or by their files where names are the same.
+
+    Raises:
+        ConfigError: if a file is named twice.
     """
     from avsegcli.engines import open_predictor
 
     files: list[Path | None] = [*weights] if weights else [None]
+    if len({*files}) < len(files):
+        raise ConfigError("--weights names a file twice", "Name each once.")
     predictors = [open_predictor(file, device, engine.value) for file in files]
     names = _tell_apart([predictor.model_name for predictor in predictors], weights or ())
     for name, predictor in zip(names, predictors, strict=True):

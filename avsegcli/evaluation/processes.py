@@ -51,7 +51,7 @@ def launched_processes() -> Processes | None:
         AvsegError: if accelerate is not installed.
         ConfigError: if they cannot find each other.
     """
-    if "WORLD_SIZE" not in os.environ:
+    if not os.environ.get("WORLD_SIZE"):
         return None
     import torch
 
@@ -65,12 +65,18 @@ def launched_processes() -> Processes | None:
     return Processes(state.process_index, state.num_processes, gather_object)
 
 
+def number_launched() -> int:
+    """Say how many processes a launcher started, this one with them; 1 if none did."""
+    said = os.environ.get("WORLD_SIZE", "")
+    return int(said) if said.isdecimal() else 1
+
+
 def check_meeting_place() -> None:
     """Raise a `ConfigError` if this is to be one of several processes that cannot find each other.
 
     Accelerate raises a `ValueError` then.
     """
-    if int(os.environ["WORLD_SIZE"]) > 1 and "MASTER_ADDR" not in os.environ:
+    if number_launched() > 1 and "MASTER_ADDR" not in os.environ:
         raise ConfigError(
             "WORLD_SIZE says that there are several processes, but MASTER_ADDR not where they meet",
             "Start them with accelerate launch or torchrun, or unset WORLD_SIZE.",

@@ -115,8 +115,8 @@ def parse_palette(text: str) -> tuple[Colour, ...] | dict[str, Colour]:
     named = {}
     for item in filter(str.strip, re.split(r"[,\r\n]", text)):
         name, _, colour = item.rpartition("=")
-        if not name.strip():
-            raise ConfigError(f"'{item.strip()}' in the palette has no name", EXAMPLES)
+        if not name.strip() or "=" in name or name.strip() in named:
+            raise ConfigError(f"'{item.strip()}' in the palette is not one new name", EXAMPLES)
         named[name.strip()] = _parse_colour(colour.strip())
     return named
 

@@ -88,6 +88,7 @@ def remove_run(run: Path) -> None:
 
 
 def remove_unfinished(run: Path) -> None:
-    """Delete what a run was writing when it was killed."""
-    for path in run.glob(f"{HIDDEN}*"):
-        path.unlink(missing_ok=True)
+    """Delete the checkpoints and states that a run was writing when it was killed."""
+    for suffix in (".pt", ".safetensors"):
+        for path in run.glob(f"{HIDDEN}*{suffix}"):
+            path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ Several are started by ``accelerate launch`` or ``torchrun`` and joined by Huggi
 accelerate; one alone needs nothing but torch.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +13,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avsegcli.errors import AvsegError, how_to_install
-from avsegcli.evaluation.processes import ALONE, Processes, check_meeting_place
+from avsegcli.evaluation.processes import (
+    ALONE,
+    Processes,
+    check_meeting_place,
+    number_launched,
+)
 from avsegcli.model.qsd import QSD
 from avsegcli.predictor import choose_device
 
@@ -91,7 +95,7 @@ def join_team(device: str = "auto") -> Team:
         ConfigError: if it does not find them, or if there is no such device.
     """
     chosen = choose_device(device)
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if number_launched() < 2:
         return Team(chosen)
     try:
         from accelerate import Accelerator

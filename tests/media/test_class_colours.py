@@ -27,7 +27,11 @@ def test_colours_are_read_as_a_list_or_by_names(tmp_path, text, palette):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "red", "f00", "#ff00", "drum=red", "drum=", "=#ff0000", "drum=#f00,#0f0"]
+    "text",
+    [
+        *("", "red", "f00", "#ff00", "drum=red", "drum=", "=#ff0000", "drum=#f00,#0f0"),
+        *("drum=#f00,drum=#0f0", "drum=#f00 guitar=#0f0"),
+    ],
 )
 def test_what_is_no_palette_is_refused(text):
     with pytest.raises(ConfigError, match="in the palette"):
