@@ -29,6 +29,7 @@ from avsegcli.media.gif import GifWriter
 from avsegcli.media.palette import Palette, check_colours, class_colours
 from avsegcli.media.styles import STYLES
 from avsegcli.media.writable import (
+    EXISTS,
     Planned,
     check_places,
     check_writable,
@@ -46,7 +47,6 @@ VIDEO_OF_BROWSERS = frozenset({"h264", "vp8", "vp9", "av1"})
 SOUND_OF_BROWSERS = frozenset({"aac", "mp3", "opus", "vorbis", "flac"})
 MP4 = CONTAINERS[".mp4"]
 MP4_OF_PAGE = MP4._replace(copied=MP4.copied & SOUND_OF_BROWSERS)
-EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Outputs:
             if path == self.masks and path.is_dir():
                 _check_replaceable(path, overwrite)
             else:
-                check_writable(path, force=overwrite, hint=EXISTS)
+                check_writable(path, force=overwrite)
 
 
 def _without_detour(path: Path) -> Path:

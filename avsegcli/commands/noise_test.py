@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -113,7 +113,7 @@ def noise_test(
     source = open_noise(noise, noise_split)
     clips = open_clips(dataset, split, data_root, listen=listen)
     models = load_models(weights, device, engine)
-    files: list[Path | None] = [*weights] if weights else [None]
+    files: Sequence[Path | None] = weights or [None]
     origin = {
         "models": dict(zip(models, map(origin_of, files), strict=True)),
         "data": name_of_clips(dataset),

@@ -140,7 +140,7 @@ def load_models(
     """
     from avsegcli.engines import open_predictor
 
-    files: list[Path | None] = [*weights] if weights else [None]
+    files: Sequence[Path | None] = weights or [None]
     if len({*files}) < len(files):
         raise ConfigError("--weights names a file twice", "Name each once.")
     predictors = [open_predictor(file, device, engine.value) for file in files]

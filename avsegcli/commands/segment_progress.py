@@ -10,12 +10,12 @@ from rich.table import Table
 
 from avsegcli.commands.console import open_console
 
-MOST_TIMES = 8  # of a class in the table
-WIDE = 60  # columns; a narrower terminal has no room for the speed
-
 if TYPE_CHECKING:
     from avsegcli.batch import Job
     from avsegcli.results import Summary
+
+MOST_TIMES = 8  # of a class in the table
+WIDE = 60  # columns; a narrower terminal has no room for the speed
 
 
 class SpeedBars:

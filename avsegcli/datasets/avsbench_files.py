@@ -168,18 +168,22 @@ LAYOUTS: dict[Subset, Layout] = {
 }
 
 
+def find_subset(dataset: str) -> Subset | None:
+    """Find the subset of AVSBench that a word names; None: it must be a folder."""
+    return next((subset for subset in LAYOUTS if subset == dataset), None)
+
+
 def recognize_subset(dataset: str) -> Subset | None:
     """Find the subset of AVSBench that a word names, or that the folder is which it names.
 
     None: it is neither. What `avseg compose` wrote is none: it says what is heard.
     """
-    root = Path(dataset)
-    for subset, layout in LAYOUTS.items():
-        if dataset == subset:
-            return subset
-        if (root / layout.table).is_file() and not any(root.glob("*/*/composition.json")):
-            return subset
-    return None
+    root, named = Path(dataset), find_subset(dataset)
+    if named is not None:
+        return named
+    tables = ((subset, root / layout.table) for subset, layout in LAYOUTS.items())
+    found = next((subset for subset, table in tables if table.is_file()), None)
+    return None if found is None or any(root.glob("*/*/composition.json")) else found
 
 
 def read_table(path: Path, columns: Iterable[str]) -> list[Row]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from avsegcli.datasets.avsbench import AvsBench
-from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, Subset
+from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, find_subset
 from avsegcli.datasets.videos import VideoFolder
 from avsegcli.errors import ConfigError, DataError
 
@@ -31,11 +31,6 @@ def open_dataset(
     if subset is None:
         return open_clips(Path(dataset), split)
     return AvsBench(find_root(dataset, data_root), split, subset=subset)
-
-
-def find_subset(dataset: str) -> Subset | None:
-    """Find the subset of AVSBench that a word names; None: it must be a folder."""
-    return next((subset for subset in LAYOUTS if subset == dataset), None)
 
 
 def find_root(dataset: str, data_root: Path | None = None) -> Path:

@@ -13,16 +13,15 @@ from avsegcli import whole_file
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.whole_file import place_of
 
-EXISTS = "Give --force to replace it."
+EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
 
 
-def check_writable(output: Path, *, force: bool = False, hint: str = EXISTS) -> None:
+def check_writable(output: Path, *, force: bool = False) -> None:
     """Make sure that a file may be written.
 
     Args:
         output: the file that is wanted.
         force: it may replace one that exists.
-        hint: what to do if it exists and may not be replaced.
 
     Raises:
         MediaError: if it exists, or its folder does not or may not be written to.
@@ -32,7 +31,7 @@ def check_writable(output: Path, *, force: bool = False, hint: str = EXISTS) -> 
     if place.is_dir():
         raise MediaError(f"cannot write {output}: it is a folder", "Name a file.")
     if place.exists() and not force:
-        raise MediaError(f"{output} exists already", hint)
+        raise MediaError(f"{output} exists already", EXISTS)
     if not folder.is_dir():
         raise MediaError(f"cannot write {output}: no such folder: {folder}", "Make it first.")
     if not os.access(folder, os.W_OK):

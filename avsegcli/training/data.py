@@ -19,12 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
 from avsegcli.cpus import usable_cpus
+from avsegcli.datasets.avsbench_files import find_subset
 from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
 from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.composition import CompositionSettings
-from avsegcli.datasets.layouts import find_subset, open_dataset
+from avsegcli.datasets.layouts import open_dataset
 from avsegcli.datasets.parts import Parts
 from avsegcli.datasets.videos import VideoFolder
 from avsegcli.errors import AvsegError, DataError

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
-from avsegcli.datasets.layouts import find_root, find_subset
+from avsegcli.datasets.avsbench_files import find_subset
+from avsegcli.datasets.layouts import find_root
 from avsegcli.errors import DataError, WeightsError
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
