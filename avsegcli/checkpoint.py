@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from avsegcli.config import Config, ModelConfig, config_from_dict
 from avsegcli.errors import ConfigError, WeightsError
@@ -105,9 +106,25 @@ def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu"
         ) from error
     model = build_qsd(config, len(classes) - 1)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    state = _norm_each_level(state, model)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise WeightsError(f"{path} does not fit its own settings: {first}") from error
     return LoadedModel(model.to(device).eval(), config, classes, name)
+
+
+def _norm_each_level(state: dict[str, Tensor], model: QSD) -> dict[str, Tensor]:
+    """Give each level of the recombination the batch norm that all levels once shared."""
+    shared = "recombination.norm."
+    if model.recombination is None:
+        return state
+    renamed = {}
+    for key, value in state.items():
+        if key.startswith(shared):
+            for level in range(len(model.recombination.norms)):
+                renamed[f"recombination.norms.{level}.{key.removeprefix(shared)}"] = value
+        else:
+            renamed[key] = value
+    return renamed

@@ -156,3 +156,13 @@ def test_weights_that_do_not_fit_the_header_are_refused(saved, config, tmp_path)
     missing = {key: value for key, value in state.items() if key != "heard.bias"}
     save_file(missing, path, metadata=header_of(config))
     refused(path, r"does not fit its own settings: Missing key.*heard\.bias")
+
+
+def test_a_batch_norm_that_all_levels_share_is_read_as_one_for_each(saved, config, tmp_path):
+    state = load_file(saved)
+    old = {k.replace("norms.0", "norm"): v for k, v in state.items() if "norms.1" not in k}
+    old["recombination.norm.bias"] = torch.arange(16.0)
+    path = tmp_path / "old.safetensors"
+    save_file(old, path, metadata=header_of(config))
+    for norm in load_checkpoint(path).model.recombination.norms:
+        assert torch.equal(norm.bias, torch.arange(16.0))

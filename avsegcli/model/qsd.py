@@ -99,7 +99,11 @@ class QSD(nn.Module):
             if quantization
             else None
         )
-        self.recombination = Recombination(hidden_dim, num_tokens) if recombination else None
+        self.recombination = (
+            Recombination(hidden_dim, num_tokens, len(visual_encoder.strides))
+            if recombination
+            else None
+        )
         self.pyramid = pyramid
         self.mask_decoder = mask_decoder
 
@@ -153,10 +157,7 @@ class QSD(nn.Module):
             token_logits.append(self.token_classes(tokens)[:, None])
         recombined = visual
         if self.recombination is not None:
-            recombined = [
-                level._replace(features=self.recombination(level.features, tokens))
-                for level in visual
-            ]
+            recombined = self.recombination(visual, tokens, present)
 
         # Local calibration
         local_indices = None

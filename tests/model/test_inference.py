@@ -41,7 +41,7 @@ def test_the_whole_model_gives_the_same_answer(tiny):
         before = model(*clip)
         after = fuse_for_inference(model)(*clip)
     torch.testing.assert_close(after.mask_logits, before.mask_logits, rtol=1e-3, atol=1e-4)
-    assert count_norms(model) == 2  # of the log-mel input and of the recombination
+    assert count_norms(model) == 3  # of the log-mel input and of the recombination's two levels
 
 
 def test_a_model_in_training_is_refused():
