@@ -63,6 +63,8 @@ SEVERAL_VALUES = {
     "panel": {"--weights", "--clips"},
 }
 
+OPTIONAL_VALUES = {"train": {"--resume"}}  # options whose value may be left out
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 done; 1 a problem with a file, data or weights; 2 a wrong option or configuration;
         130 interrupted with Ctrl-C.
     """
-    words = repeat_options(sys.argv[1:] if arguments is None else arguments)
+    words = name_values(repeat_options(sys.argv[1:] if arguments is None else arguments))
     try:
         code = _run(words)
         if sys.stdout is not None:
@@ -150,6 +152,31 @@ def _stdout_is_lost() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
+
+
+def name_values(words: list[str]) -> list[str]:
+    """Give options that may stand without a value an empty one, as typer wants it.
+
+    Args:
+        words: of the command line, the command first.
+
+    Example:
+        >>> name_values(["train", "--resume", "--seed", "1"])
+        ['train', '--resume=', '--seed', '1']
+        >>> name_values(["train", "--resume", "runs/a"])
+        ['train', '--resume=runs/a']
+    """
+    optional = OPTIONAL_VALUES.get(words[0], set()) if words else set()
+    named: list[str] = []
+    for word in words:
+        if named and named[-1] in optional:
+            named[-1] += "=" if word.startswith("-") else f"={word}"
+            if not word.startswith("-"):
+                continue
+        named.append(word)
+    if named and named[-1] in optional:
+        named[-1] += "="
+    return named
 
 
 def repeat_options(words: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Every setting, its default and unit. Presets (TOML) say only what differs. No torch."""
 
 import difflib
+import json
 import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -14,6 +15,7 @@ PRESETS = ("lite", "r50", "swin-t", "pvt-b5")
 DATASETS = ("s4", "ms3", "avss")  # whose names a preset may have tables under, as [avss.optim]
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("step", "cosine")
+NOT_SETTINGS = ("classes", "name", "origin")  # what else a run's config.json says
 TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
 
@@ -218,7 +220,8 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
     for key, value in values.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
-            suggestion = f", did you mean '{prefix}{close[0]}'?" if close else ""
+            meant = [f"{prefix}{name}" for name in close] or _find_in_tables(kind, key)
+            suggestion = f", did you mean {' or '.join(map(repr, meant))}?" if meant else ""
             problems.append(f"unknown key '{prefix}{key}'{suggestion}")
             continue
         default = getattr(kind(), key)
@@ -243,23 +246,35 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
     return kind(**arguments)
 
 
+def _find_in_tables(kind: Any, key: str) -> list[str]:
+    """Name the settings called `key` in the tables of a config, each with its table."""
+    return [
+        f"{table.name}.{key}"
+        for table in fields(kind)
+        if is_dataclass(default := getattr(kind(), table.name)) and hasattr(default, key)
+    ]
+
+
 def load_config(
     preset: str = "lite",
     file: Path | None = None,
     overrides: list[str] | None = None,
     dataset: str | None = None,
+    *,
+    base: dict[str, Any] | None = None,
 ) -> Config:
-    """Read a preset, then a TOML file, then single settings; the later wins.
+    """Read a preset, then a file of settings, then single settings; the later wins.
 
     Args:
         preset: a name of `PRESETS`.
-        file: TOML with the tables model, loss, data, optim.
+        file: TOML with the tables model, loss, data, optim, or the config.json of a run.
         overrides: like ``optim.lr=5e-5``; values in TOML's notation, bare words are strings.
         dataset: what is trained on; where it is a name of `DATASETS`, the tables of preset and
             file that begin with it, like ``[avss.optim]``, win over the others there.
+        base: nested settings to begin from instead of a preset, such as those of a run.
 
     Raises:
-        ConfigError: an unknown preset, key or value, or a file that is no TOML.
+        ConfigError: an unknown preset, key or value, or a file that cannot be read.
 
     Example:
         >>> load_config("lite", overrides=["optim.lr=5e-5"]).optim.lr
@@ -267,19 +282,39 @@ def load_config(
         >>> load_config("r50").optim.epochs, load_config("r50", dataset="avss").optim.epochs
         (13, 16)
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset '{preset}'", f"known presets: {', '.join(PRESETS)}")
-    text = (resources.files("avsegcli.presets") / f"{preset}.toml").read_text(encoding="utf-8")
-    values = _choose_tables(tomllib.loads(text), dataset)
+    values = _choose_tables(
+        _read_preset(preset) if base is None else settings_of_run(base), dataset
+    )
     if file is not None:
-        try:
-            own = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot read the configuration {file}: {error}") from error
-        _merge(values, _choose_tables(own, dataset))
+        _merge(values, _choose_tables(_read_file(file), dataset))
     for override in overrides or []:
         _merge(values, _parse_override(override))
     return config_from_dict(values)
+
+
+def settings_of_run(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in the contents of a run's config.json, without what else it says."""
+    return {key: value for key, value in saved.items() if key not in NOT_SETTINGS}
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}'", f"known presets: {', '.join(PRESETS)}")
+    text = (resources.files("avsegcli.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix.lower() != ".json":
+            return tomllib.loads(text)
+        saved = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error}") from error
+    if not isinstance(saved, dict):
+        raise ConfigError(f"{file} is not the config.json of a run")
+    return settings_of_run(saved)
 
 
 def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_an_output_that_is_no_folder_is_refused(train, tmp_path, capsys):
 def test_resume_goes_on_where_the_run_stood(train, tmp_path):
     assert train() == 0
     assert train("--resume", "--set", "optim.epochs=2") == 0
-    scores = (tmp_path / "run" / "scores.csv").read_text().splitlines()
+    scores = (tmp_path / "run" / "val_log.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in scores[1:]] == [["1", "2"], ["2", "4"]]
 
 
@@ -128,6 +128,73 @@ def test_a_finished_run_says_that_nothing_is_left_to_do_and_stays_as_it_is(train
         f"nothing left to do: {finished} is at the end of epoch 1; more with --set optim.epochs",
     ]
     assert content(finished) == before
+
+
+def test_resume_alone_goes_on_as_the_run_began(toy_parts, tiny_toml, tmp_path, capsys):
+    run = tmp_path / "run"
+    options = ["--config", str(tiny_toml), "--device", "cpu", "--preset", "r50"]
+    small = ["--set", "model.backbone=efficientnet-lite0", "--set", "model.attention=plain"]
+    assert main(["train", "--data", str(toy_parts), "--out", str(run), *options, *small]) == 0
+    before = json.loads((run / "config.json").read_text())
+    assert before["name"] == "r50"
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--set=optim.epochs=2", "--device=cpu"]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: optim.epochs was 1, is now 2"]
+    assert json.loads((run / "config.json").read_text()) == before | {
+        "optim": before["optim"] | {"epochs": 2}
+    }
+    assert load_checkpoint(run / "last.safetensors").name == "r50"
+
+
+def test_a_run_that_is_resumed_is_named_once(train, finished, capsys):
+    assert train("--resume", str(finished)) == 2
+    assert two_lines(capsys)[1] == "Name the run once."
+
+
+def test_a_setting_that_a_run_cannot_go_on_with_is_named(finished, capsys):
+    assert main(["train", "--resume", str(finished), "--set", "model.hidden_dim=32"]) == 1
+    message, hint = two_lines(capsys)
+    assert message.endswith("other settings: model.hidden_dim was 16, is now 32")
+    assert hint.startswith(f"'avseg train --resume {finished}' alone")
+    assert main(["train", "--resume", str(finished), "--set", "data.batch_size=4"]) == 1
+    assert "data.batch_size was 2, is now 4" in two_lines(capsys)[0]
+
+
+def test_the_settings_of_a_run_can_be_taken_for_another(train, finished, tmp_path, capsys):
+    config = ["--config", str(finished / "config.json"), "--show-settings"]
+    assert main(["train", "--preset", "r50", *config]) == 0
+    shown = tomllib.loads(capsys.readouterr().out)
+    saved = json.loads((finished / "config.json").read_text())
+    assert shown == {table: saved[table] for table in ("model", "loss", "data", "optim")}
+
+
+def test_a_setting_without_its_table_is_found(capsys):
+    assert main(["train", "--set", "seed=1", "--show-settings"]) == 2
+    assert two_lines(capsys)[0] == "unknown key 'seed', did you mean 'optim.seed'?"
+    assert main(["train", "--set", "size=96", "--show-settings"]) == 2
+    assert "did you mean 'model.size' or 'data.size'?" in two_lines(capsys)[0]
+
+
+def test_scores_never_replace_the_files_of_a_run(finished, tmp_path, capsys):
+    before = content(finished)
+    for option, name in (("--csv", "val_log.csv"), ("--json", "config.json")):
+        file = str(finished / name)
+        assert main(["eval", option, file, "--force", "--device", "cpu"]) == 1
+        assert two_lines(capsys)[0] == f"{file} belongs to the training run in {finished}"
+    assert content(finished) == before
+
+
+def test_a_run_goes_on_beside_scores_with_the_names_of_older_logs(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "log.csv").write_text("step,epoch,loss\n1,0,3.0\n")  # as older versions called it
+    (run / "scores.csv").write_text("scope,name,convention,metric,value\n")
+    assert main(["train", "--resume", str(run), "--set=optim.epochs=2", "--device=cpu"]) == 0
+    assert (run / "scores.csv").read_text() == "scope,name,convention,metric,value\n"
+    assert not (run / "log.csv").exists()
+    assert "1,0,3.0" in (run / "train_log.csv").read_text()
+    assert len((run / "val_log.csv").read_text().splitlines()) == 3
 
 
 def test_settings_can_be_shown_without_training(train, tmp_path, capsys):
@@ -164,7 +231,7 @@ def test_a_run_keeps_what_it_began_with(train, finished, toy_parts, tmp_path, ca
 def test_a_checkpoint_says_where_its_run_stood(finished):
     with safe_open(finished / "best.safetensors", framework="pt") as file:
         reached = json.loads(file.metadata()["avseg"])["reached"]
-    (row,) = csv.DictReader((finished / "scores.csv").read_text().splitlines())
+    (row,) = csv.DictReader((finished / "val_log.csv").read_text().splitlines())
     score = float(row["tpavi_j"]) + float(row["miou_present"])
     assert reached == {"epoch": 1, "step": 2, "score": pytest.approx(score)}
 
@@ -201,11 +268,11 @@ def test_resuming_what_is_not_there_is_refused(train, tmp_path, capsys):
 def test_force_replaces_the_run_and_nothing_else_in_its_folder(train, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("notes.txt", "best.safetensors", "scores.csv"):
+    for name in ("notes.txt", "best.safetensors", "val_log.csv"):
         (run / name).write_text("older")
     assert train("--force") == 0
     assert (run / "notes.txt").read_text() == "older"
-    assert "older" not in (run / "scores.csv").read_text()
+    assert "older" not in (run / "val_log.csv").read_text()
     load_checkpoint(run / "best.safetensors")
 
 
@@ -335,7 +402,7 @@ def test_a_run_that_is_asked_to_end_saves_its_last_step(toy_parts, tiny_toml, tm
             if line.startswith("step 2/"):
                 os.killpg(run.pid, signal.SIGTERM)
     assert run.returncode == 128 + signal.SIGTERM, "".join(said)
-    stopped = re.fullmatch(r"stopped at step (\d+); go on with --resume\n", said[-1])
+    stopped = re.fullmatch(r"stopped at step (\d+); go on with --resume .*\n", said[-1])
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["progress"]["step"] == int(stopped[1]) >= 2
     assert [path.name for path in (tmp_path / "run").glob(".*")] == []

@@ -75,7 +75,7 @@ def test_a_subset_brings_its_own_recipe(train, tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["classes"] == ["background", "object"]
     assert config["optim"]["milestones"] == [8, 11]
-    with (tmp_path / "run" / "scores.csv").open(newline="") as file:
+    with (tmp_path / "run" / "val_log.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3"]
 
 

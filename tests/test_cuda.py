@@ -111,7 +111,7 @@ def test_a_run_trains_resumes_and_is_scored(toy_parts, tmp_path, capsys):
     assert main([*command, "--set=optim.epochs=1"]) == 0
     assert "training on cuda" in capsys.readouterr().err
     assert main([*command, "--set=optim.epochs=2", "--resume"]) == 0
-    assert len((run / "scores.csv").read_text().splitlines()) == 3
+    assert len((run / "val_log.csv").read_text().splitlines()) == 3
     weights = run / "last.safetensors"
     assert all(value.isfinite().all() for value in load_checkpoint(weights).model.parameters())
     data = tmp_path / "clips"

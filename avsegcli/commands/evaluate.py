@@ -127,9 +127,13 @@ def evaluate(
     from avsegcli.evaluation.report import score_tables
     from avsegcli.evaluation.score_files import ScoreFiles
     from avsegcli.evaluation.stored import StoredMasks
+    from avsegcli.training.run_folder import check_not_run_file
 
     files = ScoreFiles(json_file, csv_file, sheet, report)
     files.check(force=force)
+    for path in (json_file, csv_file, sheet, report):
+        if path is not None:
+            check_not_run_file(path)
     for_a_model = {
         "--weights": weights is not None,
         "--device": device != "auto",

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from avsegcli.errors import ConfigError
+
+RUN = Path("runs/avseg")  # the folder of a run for which none is named
 
 
 def train(
@@ -25,9 +27,16 @@ def train(
             help="AVSBench's folder, for a subset by name.", show_default="that of AVSEG_DATA"
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="lite, r50, swin-t or pvt-b5.")] = "lite",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")] = Path("runs/avseg"),
-    config: Annotated[Path | None, typer.Option(help="TOML with settings of your own.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="lite, r50, swin-t or pvt-b5.", show_default="lite")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default=f"{RUN}")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings of your own: a TOML file, or the config.json of a run."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="One setting, like optim.lr=5e-5; repeatable.")
     ] = None,
@@ -41,7 +50,14 @@ def train(
         Path | None, typer.Option(help="Pretrained weights of the audio encoder: a file or a name.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[RUN]",
+            help="Go on with a run as it began; without RUN with that in --out. What is given "
+            "beside it is changed.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Begin anew where a run is already.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     show_settings: Annotated[
@@ -56,10 +72,19 @@ def train(
     from avsegcli.config import load_config
     from avsegcli.datasets.avsbench_files import recognize_subset
 
-    if resume and force:
+    if resume is not None and force:
         raise ConfigError("--resume and --force exclude each other", "Give one of them.")
+    if resume and out is not None:
+        raise ConfigError(f"--resume {resume} and --out {out}", "Name the run once.")
+    run = Path(resume) if resume else out or RUN
+    begun = {} if resume is None else _read_run(run)
+    name = begun.get("name", "lite") if preset is None else preset
+    if begun and dataset is None:
+        dataset = begun.get("origin", {}).get("dataset")
+        data_root = data_root or _path(begun.get("origin", {}).get("data_root"))
     subset = None if dataset is None else recognize_subset(dataset)
-    resolved = load_config(preset, config, settings, subset)
+    as_begun = begun if preset is None or preset == begun.get("name") else None
+    resolved = load_config(name, config, settings, subset, base=as_begun or None)
     if show_settings:
         typer.echo(resolved.to_toml(), nl=False)
         return
@@ -76,14 +101,31 @@ def train(
     start_training(
         resolved,
         dataset,
-        out,
+        run,
         data_root=data_root,
-        name=preset,
+        name=name,
         backbone_weights=backbone_weights,
         audio_weights=audio_weights,
         init=init,
-        resume=resume,
+        resume=resume is not None,
         force=force,
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )
+
+
+def _read_run(run: Path) -> dict[str, Any]:
+    """Read what a run that is to go on began with.
+
+    Raises:
+        AvsegError: if there is no run to go on with.
+    """
+    from avsegcli.training.run_folder import STATE, no_state, saved_settings
+
+    if not (run / STATE).is_file():
+        raise no_state(run)
+    return saved_settings(run)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -51,6 +51,7 @@ def launched_processes() -> Processes | None:
         AvsegError: if accelerate is not installed.
         ConfigError: if they cannot find each other.
     """
+    check_launcher()
     if not os.environ.get("WORLD_SIZE"):
         return None
     import torch
@@ -69,6 +70,21 @@ def number_launched() -> int:
     """Say how many processes a launcher started, this one with them; 1 if none did."""
     said = os.environ.get("WORLD_SIZE", "")
     return int(said) if said.isdecimal() else 1
+
+
+def check_launcher() -> None:
+    """Raise a `ConfigError` if `accelerate launch` was asked for several processes and started one.
+
+    On CPUs, and where there are not several GPUs, it leaves starting the others to MPI: it names
+    the address where they are to meet, but not how many there are.
+    """
+    sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    if launched and not any(size in os.environ for size in sizes):
+        raise ConfigError(
+            "accelerate launch started one process instead of several: it does so on CPUs",
+            "torchrun --nproc_per_node 2 -m avsegcli ... starts two, or leave --num_processes out",
+        )
 
 
 def check_meeting_place() -> None:

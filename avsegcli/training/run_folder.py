@@ -7,8 +7,8 @@ from typing import Any
 
 from avsegcli.config import Config
 from avsegcli.errors import AvsegError
-from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS
-from avsegcli.whole_file import HIDDEN, check_place
+from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, former_logs
+from avsegcli.whole_file import HIDDEN, check_place, place_of
 
 CONFIG, STATE = "config.json", "state.pt"
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -38,6 +38,20 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
             f"{run} holds a run already", "--resume goes on with it, --force replaces it"
         )
     check_place(run / CONFIG)
+
+
+def check_not_run_file(path: Path) -> None:
+    """Refuse to write scores over a file that a training run keeps for itself.
+
+    Raises:
+        AvsegError: if the folder of `path` holds a run, and `path` is one of its files.
+    """
+    place = place_of(path)
+    run = place.parent
+    if has_results(run) and (place.name in RUN_FILES or place in former_logs(run)):
+        raise AvsegError(
+            f"{path} belongs to the training run in {path.parent}", "Choose another name."
+        )
 
 
 def no_state(run: Path) -> AvsegError:
@@ -77,8 +91,7 @@ def changed_settings(run: Path, config: Config) -> list[str]:
 def remove_run(run: Path) -> None:
     """Delete the files of a run, and nothing else that may lie in its folder."""
     remove_unfinished(run)
-    for name in RUN_FILES:
-        path = run / name
+    for path in [*(run / name for name in RUN_FILES), *former_logs(run)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:

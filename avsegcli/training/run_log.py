@@ -2,7 +2,7 @@
 
 import csv
 import io
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from avsegcli.errors import AvsegError
 from avsegcli.whole_file import told_as_cannot_write, write_whole
 
-STEPS, SCORES, PANELS, BOARD = "log.csv", "scores.csv", "panels", "tensorboard"
+STEPS, SCORES, PANELS, BOARD = "train_log.csv", "val_log.csv", "panels", "tensorboard"
+FORMER_NAMES = {"log.csv": STEPS, "scores.csv": SCORES}  # of older versions
 
 
 class RunLog:
@@ -33,6 +34,9 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         if self.run is None:
             return self
+        for former in former_logs(self.run):
+            if not (self.run / FORMER_NAMES[former.name]).exists():
+                former.rename(self.run / FORMER_NAMES[former.name])
         for name in (STEPS, SCORES):
             _drop_later(self.run / name, self.step)
         try:
@@ -88,6 +92,19 @@ class RunLog:
                 for key, value in values.items():
                     if key not in ("step", "epoch") and value is not None:
                         self.board.add_scalar(f"{group}/{key}", value, values["step"])
+
+
+def former_logs(run: Path) -> list[Path]:
+    """List the logs of a run that have the names of older versions.
+
+    A table of scores that `avseg eval` wrote under such a name is not a log, and is left out.
+    """
+    logs = []
+    for name in FORMER_NAMES:
+        with suppress(OSError, UnicodeDecodeError), (run / name).open(encoding="utf-8") as file:
+            if "step" in file.readline().strip().split(","):
+                logs.append(run / name)
+    return logs
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -16,6 +16,7 @@ from avsegcli.errors import AvsegError, how_to_install
 from avsegcli.evaluation.processes import (
     ALONE,
     Processes,
+    check_launcher,
     check_meeting_place,
     number_launched,
 )
@@ -92,9 +93,10 @@ def join_team(device: str = "auto") -> Team:
 
     Raises:
         AvsegError: if there are others, but accelerate is not installed.
-        ConfigError: if it does not find them, or if there is no such device.
+        ConfigError: if it does not find them, if they were not started, or if there is no such device.
     """
     chosen = choose_device(device)
+    check_launcher()
     if number_launched() < 2:
         return Team(chosen)
     try:

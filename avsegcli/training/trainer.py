@@ -27,7 +27,13 @@ from avsegcli.training.losses import qsd_losses
 from avsegcli.training.memory import recompute_activations
 from avsegcli.training.optimizer import build_optimizer, fixed_modules
 from avsegcli.training.panels import draw_panel
-from avsegcli.training.run_folder import CONFIG, STATE, no_state, saved_settings
+from avsegcli.training.run_folder import (
+    CONFIG,
+    STATE,
+    changed_settings,
+    no_state,
+    saved_settings,
+)
 from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
 from avsegcli.training.team import Team, mean_over_team
@@ -49,7 +55,7 @@ class Progress:
 class Trainer:
     """Trains a model and keeps its run folder.
 
-    The folder holds `config.json`, `log.csv` (a line each 20 steps), `scores.csv` (a line an
+    The folder holds `config.json`, `train_log.csv` (a line each 20 steps), `val_log.csv` (a line an
     epoch), `panels/` (a picture an epoch), TensorBoard events if it is installed,
     `best.safetensors` and `last.safetensors` (checkpoints), and `state.pt`, from which an
     interrupted run goes on.
@@ -134,8 +140,10 @@ class Trainer:
             return
         main = self.team.is_main
         if main:
-            said = {"classes": self.classes, "origin": self.origin, **self.config.to_dict()}
-            write_whole(self.run / CONFIG, json.dumps(said, indent=2) + "\n")
+            said = {"name": self.name, "classes": self.classes, "origin": self.origin}
+            write_whole(
+                self.run / CONFIG, json.dumps(said | self.config.to_dict(), indent=2) + "\n"
+            )
         with RunLog(self.run if main else None, self.progress.step) as log:
             try:
                 with self._together() as self.asked:
@@ -164,7 +172,7 @@ class Trainer:
 
     def _stop(self) -> None:
         self.save_state()
-        self.report(f"stopped at step {self.progress.step}; go on with --resume")
+        self.report(f"stopped at step {self.progress.step}; go on with --resume {self.run}")
 
     def _stop_if_asked(self) -> None:
         """Let all processes stop here if one of them was asked to; all have to call this."""
@@ -279,7 +287,7 @@ class Trainer:
         saved = (self.run / STATE).exists()
         raise AvsegError(
             f"not finite at step {self.progress.step} of {self.run}: {', '.join(bad)}",
-            "go on from the last good state with --resume and a lower --set optim.lr"
+            f"go on from the last good state with --resume {self.run} --set optim.lr=<a lower one>"
             if saved
             else "begin anew with a lower --set optim.lr",
         )
@@ -402,7 +410,7 @@ class Trainer:
             )
         if steps_per_epoch != self.steps_per_epoch:
             raise AvsegError(
-                f"{path} belongs to a run with epochs of another length",
+                f"{path} belongs to a run with epochs of another length{self._changes()}",
                 "resume with the same data, data.batch_size, data.clips_per_epoch, "
                 "optim.accumulate and number of processes",
             )
@@ -416,8 +424,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise AvsegError(
-                f"{path} belongs to a run with other settings",
-                "resume with the same preset, and with the same parts trained",
+                f"{path} belongs to a run with other settings{self._changes()}",
+                f"'avseg train --resume {self.run}' alone goes on with the settings of the run",
             ) from error
         if self.model.codebook is not None and state.get("chosen") is not None:
             self.model.codebook.chosen.copy_(state["chosen"])
@@ -426,6 +434,11 @@ class Trainer:
         else:
             self.restart_average()
         self.progress = progress
+
+    def _changes(self) -> str:
+        """Name the settings that are not as the run began with, as the end of a sentence."""
+        changes = changed_settings(self.run, self.config)
+        return f": {', '.join(changes)}" if changes else ""
 
 
 def _compare(before: Sequence[str], now: Sequence[str]) -> str:

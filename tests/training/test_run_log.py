@@ -21,7 +21,7 @@ def test_a_run_that_goes_on_with_other_losses_keeps_each_value_in_its_column(tmp
     with RunLog(tmp_path, 2) as log:
         log.write_step({"step": 3, "loss": 4.0, "loss_dice": 4.0})
         log.write_step({"step": 4, "loss": 3.5, "loss_dice": 3.5})
-    assert rows(tmp_path / "log.csv") == [
+    assert rows(tmp_path / "train_log.csv") == [
         {"step": "1", "loss": "3.0", "loss_heard": "2.0", "loss_dice": ""},
         {"step": "2", "loss": "2.5", "loss_heard": "1.5", "loss_dice": ""},
         {"step": "3", "loss": "4.0", "loss_heard": "", "loss_dice": "4.0"},
@@ -30,28 +30,28 @@ def test_a_run_that_goes_on_with_other_losses_keeps_each_value_in_its_column(tmp
 
 
 def test_a_row_that_is_cut_off_is_dropped_when_the_run_goes_on(tmp_path):
-    (tmp_path / "log.csv").write_text("step,loss\n10,3.0\n20,2.0\n3")
+    (tmp_path / "train_log.csv").write_text("step,loss\n10,3.0\n20,2.0\n3")
     with RunLog(tmp_path, 20) as log:
         log.write_step({"step": 40, "loss": 1.0})
-    assert [row["step"] for row in rows(tmp_path / "log.csv")] == ["10", "20", "40"]
+    assert [row["step"] for row in rows(tmp_path / "train_log.csv")] == ["10", "20", "40"]
 
 
 @pytest.mark.parametrize(
     "content", [b"step,loss\nten,3.0\n", b"a,b\n1,2\n", b"step,loss\n\xff,1\n"]
 )
 def test_a_damaged_log_is_told_in_one_line_and_stays_as_it_is(tmp_path, content):
-    (tmp_path / "log.csv").write_bytes(content)
+    (tmp_path / "train_log.csv").write_bytes(content)
     with pytest.raises(AvsegError, match=r"log\.csv is damaged"), RunLog(tmp_path, 1):
         pass
-    assert (tmp_path / "log.csv").read_bytes() == content
+    assert (tmp_path / "train_log.csv").read_bytes() == content
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 def test_a_full_disk_is_told_in_one_line(tmp_path):
     with RunLog(tmp_path, 0) as log:
         log.write_step({"step": 1, "loss": 3.0})
-        (tmp_path / "log.csv").unlink()
-        (tmp_path / "log.csv").symlink_to("/dev/full")
+        (tmp_path / "train_log.csv").unlink()
+        (tmp_path / "train_log.csv").symlink_to("/dev/full")
         with pytest.raises(AvsegError, match=r"cannot write .*log\.csv: no space left on device"):
             log.write_step({"step": 2, "loss": 2.0})
 

@@ -153,7 +153,7 @@ def runs(root):
 
 
 def test_two_processes_log_the_losses_of_one_with_the_doubled_batch(runs):
-    one, two = (rows(run / "log.csv") for run in runs[:2])
+    one, two = (rows(run / "train_log.csv") for run in runs[:2])
     assert [row["step"] for row in two] == ["1", "2", "3", "4"]
     for expected, row in zip(one, two, strict=True):
         for key in expected:
@@ -169,7 +169,7 @@ def test_two_processes_end_with_the_weights_of_one(runs):
 
 
 def test_two_processes_validate_together_and_the_main_one_saves(runs):
-    one, two = (rows(run / "scores.csv") for run in runs[:2])
+    one, two = (rows(run / "val_log.csv") for run in runs[:2])
     assert [row["epoch"] for row in two] == ["1", "2"]
     for said in runs[2]:
         validated = [line for line in said.splitlines() if line.startswith("validated")]
@@ -217,3 +217,15 @@ def test_several_processes_that_cannot_find_each_other_are_refused(monkeypatch):
     for join in (join_team, launched_processes):
         with pytest.raises(ConfigError, match="MASTER_ADDR"):
             join()
+
+
+@pytest.mark.slow
+def test_several_processes_on_cpus_that_accelerate_does_not_start_are_told(toy_parts, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k not in ("MASTER_ADDR", "WORLD_SIZE")}
+    environment["HF_HOME"] = str(tmp_path)  # no configuration of the user's
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    train = ["-m", "avsegcli", "train", "--data", str(toy_parts), "--out", str(tmp_path / "run")]
+    done = subprocess.run([*launch, *train], env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "avseg: accelerate launch started one process instead of several" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -120,7 +120,7 @@ def learned(run):
             for row in rows(run / name)
         ]
 
-    return log("log.csv"), log("scores.csv"), (run / "last.safetensors").read_bytes()
+    return log("train_log.csv"), log("val_log.csv"), (run / "last.safetensors").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +141,8 @@ def test_a_run_folder_holds_what_is_promised(unbroken):
     assert {path.name for path in unbroken.iterdir()} - {"tensorboard"} == {
         "panels",
         "config.json",
-        "log.csv",
-        "scores.csv",
+        "train_log.csv",
+        "val_log.csv",
         "best.safetensors",
         "last.safetensors",
         "state.pt",
@@ -153,7 +153,7 @@ def test_a_run_folder_holds_what_is_promised(unbroken):
 
 
 def test_the_logs_say_what_happened_in_numbers(unbroken):
-    steps, scores = rows(unbroken / "log.csv"), rows(unbroken / "scores.csv")
+    steps, scores = rows(unbroken / "train_log.csv"), rows(unbroken / "val_log.csv")
     assert [int(row["step"]) for row in steps] == [1, 2, 3, 4, 5, 6]
     assert [int(row["epoch"]) for row in steps] == [0, 0, 0, 1, 1, 1]
     terms = [key for key in steps[0] if key.startswith("loss_")]
@@ -186,7 +186,7 @@ def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(unbroken, tmp
     broken = make_trainer(tmp_path, disturb=(1, raises(KeyboardInterrupt)), said=said)
     with pytest.raises(KeyboardInterrupt):
         broken.fit()
-    assert said[-1] == "stopped at step 1; go on with --resume"
+    assert said[-1] == f"stopped at step 1; go on with --resume {tmp_path}"
     resumed = make_trainer(tmp_path)
     resumed.resume()
     resumed.fit()
@@ -199,7 +199,7 @@ def test_a_killed_run_goes_on_from_its_last_saved_step_and_logs_no_step_twice(
     monkeypatch.setattr(avsegcli.training.trainer, "SAVE_EVERY", 2)
     with pytest.raises(PowerCutError):
         make_trainer(tmp_path, disturb=(5, raises(PowerCutError))).fit()
-    assert len(rows(tmp_path / "log.csv")) == 5
+    assert len(rows(tmp_path / "train_log.csv")) == 5
     resumed = make_trainer(tmp_path)
     resumed.resume()
     assert resumed.progress.step == 4
