@@ -16,6 +16,7 @@ DATASETS = ("s4", "ms3", "avss")  # whose names a preset may have tables under, 
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("step", "cosine")
 NOT_SETTINGS = ("classes", "name", "origin")  # what else a run's config.json says
+CONVENTIONS = ("aligned", "avsbench", "stored")  # how log-mel examples are made of the sound
 TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
 
@@ -76,6 +77,7 @@ class DataConfig:
     batch_size: int = 4  # clips, of each process
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
+    convention: str = "aligned"  # of the log-mel examples: aligned, avsbench, stored
     task: str = "semantic"  # of composed clips: single, multi, semantic
     scene: float = 0.40  # share of composed clips that are a whole photo, where mostly one sounds
     num_sounding: tuple[float, ...] = (0.60, 0.30, 0.10)  # semantic, no photo: 1, 2, 3 sound
@@ -206,6 +208,7 @@ def _find_senseless(config: Config) -> list[str]:
             problems.append(f"'{key}' should be {bound}{upper}")
     for key, value, known in (
         ("data.task", data.task, TASKS),
+        ("data.convention", data.convention, CONVENTIONS),
         ("optim.precision", optim.precision, PRECISIONS),
         ("optim.schedule", optim.schedule, SCHEDULES),
     ):

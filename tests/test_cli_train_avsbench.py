@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -101,6 +102,29 @@ def test_what_has_no_effect_on_a_subset_is_said_in_one_line(train, capsys):
         "note: data.num_frames, data.clips_per_epoch, data.task, data.scene have no effect on "
         "clips that are on disk"
     ]
+
+
+def test_stored_log_mel_files_are_what_is_trained_and_validated_on(
+    train, avsbench, tmp_path, capsys
+):
+    root = tmp_path / "root"
+    shutil.copytree(avsbench, root)
+    options = "--dataset", "s4", "--convention", "stored"
+    assert train(*options, root=root) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["data"]["convention"] == "stored"
+    folders = root / "Single-source" / "s4_data" / "audio_log_mel"
+    for split in ("val", "train"):  # neither can do without its files
+        shutil.rmtree(folders / split)
+        capsys.readouterr()
+        assert train(*options, "--force", root=root) == 1
+        assert "has no file of log-mel examples" in capsys.readouterr().err
+
+
+def test_composed_clips_have_no_log_mel_files(train, toy_parts, tmp_path, capsys):
+    assert train("--dataset", str(toy_parts), "--convention", "stored") == 2
+    assert "have no log-mel files" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(

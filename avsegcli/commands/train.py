@@ -49,6 +49,15 @@ def train(
     audio_weights: Annotated[
         Path | None, typer.Option(help="Pretrained weights of the audio encoder: a file or a name.")
     ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="aligned|avsbench|stored",
+            help="How log-mel examples are made of the sound, as in 'avseg eval'; --set "
+            "data.convention.",
+            show_default="aligned",
+        ),
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
     resume: Annotated[
         str | None,
@@ -76,6 +85,8 @@ def train(
         raise ConfigError("--resume and --force exclude each other", "Give one of them.")
     if resume and out is not None:
         raise ConfigError(f"--resume {resume} and --out {out}", "Name the run once.")
+    if convention is not None:
+        settings = [*(settings or []), f"data.convention={convention}"]
     run = Path(resume) if resume else out or RUN
     begun = {} if resume is None else _read_run(run)
     name = begun.get("name", "lite") if preset is None else preset

@@ -17,7 +17,7 @@ from avsegcli.datasets.frames import (
     pad_to_stride,
     resize_labels,
 )
-from avsegcli.datasets.transforms import clip_log_mel
+from avsegcli.datasets.transforms import Convention, log_mel_of
 
 
 class Target(NamedTuple):
@@ -106,13 +106,19 @@ class Batch(NamedTuple):
         )
 
 
-def make_sample(clip: Clip, num_classes: int, size: int) -> Sample:
+def make_sample(
+    clip: Clip, num_classes: int, size: int, convention: Convention = "aligned"
+) -> Sample:
     """Prepare a clip for the network.
 
     Args:
         clip: T frames of any one size.
         num_classes: L, classes without background.
         size: longest side of the frames that the network sees, pixels.
+        convention: how log-mel examples are made of the sound.
+
+    Raises:
+        DataError: if they are to be read from a file, which is missing or damaged.
     """
     height, width = frame_size(clip.frames.shape[1:3], size)
     frames = pad_to_stride(
@@ -131,7 +137,7 @@ def make_sample(clip: Clip, num_classes: int, size: int) -> Sample:
     half = CELL // 2
     return Sample(
         frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
-        log_mel=torch.from_numpy(clip_log_mel(clip.waveform, len(frames)))[:, None],
+        log_mel=torch.from_numpy(log_mel_of(clip, convention))[:, None],
         valid=torch.from_numpy(valid),
         target=_make_target(labels, clip.annotated),
         heard=torch.from_numpy(heard),

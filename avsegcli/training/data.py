@@ -27,8 +27,9 @@ from avsegcli.datasets.compose import ComposedDataset, Composer
 from avsegcli.datasets.composition import CompositionSettings
 from avsegcli.datasets.layouts import open_dataset
 from avsegcli.datasets.parts import Parts
+from avsegcli.datasets.transforms import Convention
 from avsegcli.datasets.videos import VideoFolder
-from avsegcli.errors import AvsegError, DataError
+from avsegcli.errors import AvsegError, ConfigError, DataError
 from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.training.interrupt import ECHO
 
@@ -84,7 +85,7 @@ class StoredData:
         batches = _share(order, self.config.batch_size, self.processes)
         pools = [batches[i : i + POOL].ravel().tolist() for i in range(0, len(batches), POOL)]
         pools_done, skip = divmod(skip, POOL)
-        samples = _Samples(self.clips, self.config.size)
+        samples = _Samples(self.clips, self.config)
         loaded = _load(samples, pools[pools_done:], self.config, self.processes, ahead=1)
         yield from islice(loaded, skip, None)
 
@@ -130,7 +131,7 @@ class ComposedData:
             [(int(shape), number) for number in batch]
             for shape, batch in zip(shapes, numbers, strict=True)
         ]
-        samples = _ShapedSamples(self.shapes, self.config.size)
+        samples = _ShapedSamples(self.shapes, self.config)
         yield from _load(samples, indices[skip:], self.config, self.processes)
 
 
@@ -153,19 +154,22 @@ def _count_batches(num_clips: int, config: DataConfig, processes: Processes) -> 
 
 
 class _Samples(Dataset[Sample | AvsegError]):
-    def __init__(self, clips: ClipDataset, size: int) -> None:
-        self.clips, self.size = clips, size
+    def __init__(self, clips: ClipDataset, config: DataConfig) -> None:
+        self.clips, self.size = clips, config.size
+        self.convention = cast("Convention", config.convention)
 
     def __getitem__(self, index: int) -> Sample | AvsegError:
         try:
-            return make_sample(self.clips[index], len(self.clips.classes) - 1, self.size)
+            return make_sample(
+                self.clips[index], len(self.clips.classes) - 1, self.size, self.convention
+            )
         except AvsegError as error:
             return error  # raised in a worker, it would come out as that worker's traceback
 
 
 class _ShapedSamples(Dataset[Sample | AvsegError]):
-    def __init__(self, shapes: list[ComposedDataset], size: int) -> None:
-        self.shapes = [_Samples(clips, size) for clips in shapes]
+    def __init__(self, shapes: list[ComposedDataset], config: DataConfig) -> None:
+        self.shapes = [_Samples(clips, config) for clips in shapes]
 
     def __getitem__(self, index: tuple[int, int]) -> Sample | AvsegError:
         shape, clip = index
@@ -259,7 +263,8 @@ def open_training(
         processes: that share the training clips.
 
     Raises:
-        ConfigError: if a subset is named but not where it is.
+        ConfigError: if a subset is named but not where it is, or if log-mel files are to be read of
+            composed clips.
         DataError: if it is neither, or a split is missing.
     """
     folder = Path(dataset)
@@ -273,6 +278,10 @@ def open_training(
             )
         val = open_dataset(str(dataset), "val", data_root)
         return StoredData(stored, config, seed, processes), val
+    if config.convention == "stored":
+        raise ConfigError(
+            f"clips composed of {folder} have no log-mel files to read", "Leave --convention out."
+        )
     held_out = Composer(
         Parts(folder, "val"),
         task=cast("Task", config.task),

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, ClipDataset
 from avsegcli.datasets.frames import resize_labels
-from avsegcli.datasets.transforms import clip_log_mel
+from avsegcli.datasets.transforms import Convention, log_mel_of
 from avsegcli.evaluation.gallery import ROW_LABEL, Exhibit, draw_strip
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
 
@@ -15,7 +15,10 @@ HEIGHT = 160  # of each picture, pixels
 
 
 def draw_panel(
-    predictor: ClipPredictor, clips: ClipDataset, num_clips: int = NUM_CLIPS
+    predictor: ClipPredictor,
+    clips: ClipDataset,
+    num_clips: int = NUM_CLIPS,
+    convention: Convention = "aligned",
 ) -> NDArray[np.uint8]:
     """Draw a column for each clip: the frame, the truth and the prediction.
 
@@ -27,16 +30,18 @@ def draw_panel(
         RGB, ``(H, W, 3)``.
     """
     chosen = np.unique(np.linspace(0, len(clips) - 1, num_clips).astype(int)).tolist()
-    strips = [draw_strip(_show(predictor, clips, index)) for index in chosen]
+    strips = [draw_strip(_show(predictor, clips, index, convention)) for index in chosen]
     # The names of the rows are the same for all.
     return np.concatenate([strips[0], *(strip[:, ROW_LABEL:] for strip in strips[1:])], axis=1)
 
 
-def _show(predictor: ClipPredictor, clips: ClipDataset, index: int) -> Exhibit:
+def _show(
+    predictor: ClipPredictor, clips: ClipDataset, index: int, convention: Convention
+) -> Exhibit:
     clip = clips[index]
     shown = [t for t in np.flatnonzero(clip.annotated) if _has_object(clip.labels[t])]
     t = int(shown[0]) if shown else int(np.argmax(clip.annotated))
-    log_mel = clip_log_mel(clip.waveform, len(clip.frames))
+    log_mel = log_mel_of(clip, convention)
     height, width = clip.labels.shape[1:]
     size = (max(1, round(width * HEIGHT / height)), HEIGHT)
     predicted = predict_clip(predictor, clip.frames, log_mel, size=size[::-1]).labels

@@ -93,7 +93,8 @@ def join_team(device: str = "auto") -> Team:
 
     Raises:
         AvsegError: if there are others, but accelerate is not installed.
-        ConfigError: if it does not find them, if they were not started, or if there is no such device.
+        ConfigError: if they were not started or it does not find them, or if there is no such
+            device.
     """
     chosen = choose_device(device)
     check_launcher()

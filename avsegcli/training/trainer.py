@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from avsegcli.checkpoint import LoadedModel, save_checkpoint
 from avsegcli.config import Config
 from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.transforms import Convention
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.model.pretrained import UNREADABLE
@@ -322,7 +324,14 @@ class Trainer:
             if done <= all_have:
                 self._stop_if_asked()
 
-        scores = evaluate(predictor, self.val, processes=self.team.processes, progress=progress)
+        convention = cast("Convention", self.config.data.convention)
+        scores = evaluate(
+            predictor,
+            self.val,
+            convention=convention,
+            processes=self.team.processes,
+            progress=progress,
+        )
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
@@ -338,7 +347,9 @@ class Trainer:
         if not self.team.is_main:
             return
         better = self.score(scores) > self.progress.best
-        log.write_panel(draw_panel(predictor, self.val), epoch, self.progress.step)
+        log.write_panel(
+            draw_panel(predictor, self.val, convention=convention), epoch, self.progress.step
+        )
         with unbroken():
             for name in ("last", "best") if better else ("last",):
                 path = self.run / f"{name}.safetensors"
