@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -98,6 +98,11 @@ def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu"
         raise WeightsError(f"{path} is no checkpoint of avseg: it does not say what it is")
     try:
         said = json.loads(header)
+        if _is_of_earlier_network(said["model"]):
+            raise WeightsError(
+                f"{path} holds a network of an earlier avseg, whose pyramid and boxes were others",
+                "train it anew with this version",
+            )
         config = config_from_dict({"model": said["model"]}).model
         classes, name = tuple(said["classes"]), str(said["name"])
     except (ValueError, KeyError, TypeError, ConfigError) as error:
@@ -113,6 +118,16 @@ def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu"
         first = str(error).splitlines()[1].strip()
         raise WeightsError(f"{path} does not fit its own settings: {first}") from error
     return LoadedModel(model.to(device).eval(), config, classes, name)
+
+
+def _is_of_earlier_network(settings: Mapping[str, Any]) -> bool:
+    """Tell the settings of r50, swin-t and pvt-b5 as they were, which `mask_channels` gives away.
+
+    `lite` is still as it was.
+    """
+    return "mask_channels" in settings and not (
+        settings.get("attention") == "plain" and settings.get("separable_pyramid")
+    )
 
 
 def _norm_each_level(state: dict[str, Tensor], model: QSD) -> dict[str, Tensor]:

@@ -39,9 +39,10 @@ class ModelConfig:
     codebook_size: int = 128  # K
     codebook_ema: bool = True  # False: gradient form of Eq. 9
     codebook_warmup: tuple[int, ...] = (0, 0)  # steps: none of the tokens quantized, all of them
-    pyramid_dim: int = 128  # at stride 4; coarser levels have D
-    mask_channels: int = 8
-    separable_pyramid: bool = False
+    pyramid: str = "full"  # full (R2-VOS), light (sums of D-wide levels, then separable)
+    pyramid_dim: int = 256  # channels of its levels; light: of those finer than the encoder's
+    mask_dim: int = 256  # channels of the mask features
+    dynamic_dim: int = 8  # hidden channels of the dynamic convolution, Eq. 7
     decomposition: bool = True  # Table 2: rows 1 (all four off), 3, 4, 5, 6 (all four on)
     quantization: bool = True
     recombination: bool = True
@@ -89,16 +90,17 @@ class OptimConfig:
 
     lr: float = 1e-4
     backbone_lr_factor: float = 0.5  # 0: the backbone is not trained
-    audio_lr_factor: float = 1.0  # of the audio encoder; 0: it is not trained
+    audio_lr_factor: float = 0.0  # of the audio encoder; 0: it is not trained, as in AVSBench
     weight_decay: float = 5e-4
     clip_norm: float = 0.1
     epochs: int = 13
     warmup_steps: int = 0
     schedule: str = "step"  # step (x 0.1 at `milestones`), cosine
-    milestones: tuple[int, ...] = (8, 11)  # epochs
+    milestones: tuple[int, ...] = (8, 10)  # epochs
     ema_decay: float = 0.0  # of the weights; 0 = off
-    frozen_stages: int = 0  # backbone stages (C2 first) that are not trained
+    frozen_stages: int = 1  # backbone stages (the stem and C2 first) that are not trained
     frozen_norm: bool = True  # batch norm of the backbone keeps its ImageNet statistics
+    frozen_affine: bool = True  # and its scale and shift with them
     accumulate: int = 1  # batches whose gradients make one step
     precision: str = "auto"  # of the forward pass: fp32, bf16; auto: bf16 on CUDA, else fp32
     checkpointing: bool = False  # less memory: activations are computed again, not kept
@@ -141,7 +143,7 @@ def config_from_dict(values: dict[str, Any]) -> Config:
         ConfigError: names every unknown key and every value of a wrong type at once.
     """
     problems: list[str] = []
-    config = _build(Config, values, "", problems)
+    config = _build(Config, _current_names(values), "", problems)
     if not problems:
         problems = _find_senseless(config)
     if problems:
@@ -157,7 +159,8 @@ def _find_senseless(config: Config) -> list[str]:
         "data": ("num_frames", "batch_size", "clips_per_epoch"),
         "optim": ("epochs", "accumulate"),
     }
-    positive["model"] += ("decomposition_layers", "decoder_layers", "pyramid_dim", "mask_channels")
+    positive["model"] += ("decomposition_layers", "decoder_layers", "pyramid_dim")
+    positive["model"] += ("mask_dim", "dynamic_dim")
     problems = [
         f"'{table}.{key}' should be at least 1"
         for table, keys in positive.items()
@@ -169,6 +172,8 @@ def _find_senseless(config: Config) -> list[str]:
     for key, width in (("hidden_dim", model.hidden_dim), ("pyramid_dim", model.pyramid_dim)):
         if width < 4 or width % 4 or width % min(32, width // 4):
             problems.append(f"'model.{key}' should be a multiple of 4, and of 32 from 128 on")
+    if model.pyramid == "full" and model.pyramid_dim % min(8, max(1, model.pyramid_dim // 4)):
+        problems.append("'model.pyramid_dim' should be a multiple of 8 from 32 on")
     if model.hidden_dim % model.num_heads:
         problems.append("'model.hidden_dim' should be a multiple of 'model.num_heads'")
     lengths = {"agreement": (model.agreement, 4), "codebook_warmup": (model.codebook_warmup, 2)}
@@ -285,13 +290,12 @@ def load_config(
         >>> load_config("r50").optim.epochs, load_config("r50", dataset="avss").optim.epochs
         (13, 16)
     """
-    values = _choose_tables(
-        _read_preset(preset) if base is None else settings_of_run(base), dataset
-    )
+    values = _read_preset(preset) if base is None else settings_of_run(base)
+    values = _current_names(_choose_tables(values, dataset))
     if file is not None:
-        _merge(values, _choose_tables(_read_file(file), dataset))
+        _merge(values, _current_names(_choose_tables(_read_file(file), dataset)))
     for override in overrides or []:
-        _merge(values, _parse_override(override))
+        _merge(values, _current_names(_parse_override(override)))
     return config_from_dict(values)
 
 
@@ -318,6 +322,20 @@ def _read_file(file: Path) -> dict[str, Any]:
     if not isinstance(saved, dict):
         raise ConfigError(f"{file} is not the config.json of a run")
     return settings_of_run(saved)
+
+
+def _current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Rename settings that had other names before."""
+    model = values.get("model")
+    if not isinstance(model, dict):
+        return values
+    renamed = dict(model)
+    if "mask_channels" in renamed:
+        renamed.setdefault("mask_dim", renamed.pop("mask_channels"))
+    if "separable_pyramid" in renamed:
+        light = renamed.pop("separable_pyramid")
+        renamed.setdefault("pyramid", "light" if light else "full")
+    return values | {"model": renamed}
 
 
 def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any]:

@@ -64,8 +64,8 @@ def tiny() -> ModelConfig:
         num_tokens=3,
         codebook_size=16,
         pyramid_dim=16,
-        mask_channels=4,
-        separable_pyramid=True,
+        mask_dim=4,
+        pyramid="light",
     )
 
 

@@ -166,3 +166,21 @@ def test_a_batch_norm_that_all_levels_share_is_read_as_one_for_each(saved, confi
     save_file(old, path, metadata=header_of(config))
     for norm in load_checkpoint(path).model.recombination.norms:
         assert torch.equal(norm.bias, torch.arange(16.0))
+
+
+def test_the_network_of_an_earlier_version_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "r50.safetensors"
+    old = {"attention": "deformable", "mask_channels": 8, "separable_pyramid": False}
+    said = {"name": "r50", "classes": list(CLASSES), "model": old}
+    save_file({"weight": torch.zeros(2)}, path, metadata={"avseg": json.dumps(said)})
+    refused(path, "network of an earlier avseg")
+
+
+def test_a_header_of_lite_with_old_names_is_read(saved, config, tmp_path):
+    settings = dict(vars(config))
+    del settings["dynamic_dim"], settings["pyramid"]
+    settings |= {"mask_channels": settings.pop("mask_dim"), "separable_pyramid": True}
+    path = tmp_path / "old.safetensors"
+    said = {"name": "small", "classes": list(CLASSES), "model": settings}
+    save_file(load_file(saved), path, metadata={"avseg": json.dumps(said)})
+    assert load_checkpoint(path).config == config

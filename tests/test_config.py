@@ -27,8 +27,8 @@ def test_the_tasks_are_those_that_clips_are_composed_for():
 @pytest.mark.parametrize("preset", ["r50", "swin-t", "pvt-b5"])
 def test_the_papers_recipe_is_longer_for_avs_semantic(preset):
     for dataset, epochs, milestones in (
-        ("s4", 13, (8, 11)),
-        ("ms3", 13, (8, 11)),
+        ("s4", 13, (8, 10)),
+        ("ms3", 13, (8, 10)),
         ("avss", 16, (10, 13)),
     ):
         optim = load_config(preset, dataset=dataset).optim
@@ -165,3 +165,21 @@ def test_tables_of_a_data_set_that_are_none_are_refused(tmp_path, dataset):
     (tmp_path / "mine.toml").write_text("avss = 3")
     with pytest.raises(ConfigError, match="'avss' holds tables of settings, not 3"):
         load_config("lite", tmp_path / "mine.toml", dataset=dataset)
+
+
+def test_settings_are_read_by_the_names_that_they_had_before(tmp_path):
+    old = tmp_path / "old.toml"
+    old.write_text("[model]\nmask_channels = 24\nseparable_pyramid = true\n")
+    model = load_config("r50", old).model
+    assert (model.mask_dim, model.dynamic_dim, model.pyramid) == (24, 8, "light")
+    assert load_config("lite", old, ["model.mask_dim=16"]).model.mask_dim == 16
+    assert load_config("lite", overrides=["model.mask_channels=16"]).model.mask_dim == 16
+
+
+def test_the_papers_presets_leave_alone_what_r2_vos_and_avsbench_leave_alone():
+    for preset, stages in (("r50", 1), ("swin-t", 0), ("pvt-b5", 0)):
+        optim = load_config(preset).optim
+        assert optim.frozen_stages == stages
+        assert (optim.frozen_norm, optim.frozen_affine) == (True, True)
+        assert optim.audio_lr_factor == 0
+    assert not load_config("lite").optim.frozen_affine

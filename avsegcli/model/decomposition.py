@@ -12,8 +12,9 @@ class SemanticDecoder(nn.Module):
     The prototypes are learned queries. The tokens leave through a LayerNorm, so that the codebook
     meets vectors of one length.
 
-    Paper: Sec. 3.2, Eq. 4 (global: the memory is the clip) and Sec. 3.4, Eq. 6 (local: the memory
-    is one frame).
+    Paper: Sec. 3.3, Eq. 4 (global: the memory is the clip) and Sec. 3.4, Eq. 6 (local: the memory
+    is one frame). Both read F'_a, the audio feature fused with the frames: local tokens are
+    quantized with the codebook of the global ones, so both should come from the same space.
     """
 
     def __init__(

@@ -61,7 +61,10 @@ class DeformableAttention(nn.Module):
 
         Args:
             query: ``(M, Q, D)``.
-            reference: (x, y) in 0..1 of each level, padding included, ``(M, Q, levels or 1, 2)``.
+            reference: points (x, y) or boxes (cx, cy, w, h) in 0..1 of each level, padding
+                included, ``(M, Q, levels or 1, 2 or 4)``. Offsets are in cells of each level from
+                a point; from the centre of a box they are in shares of it, so that the points of a
+                head at first reach from there to its edge.
             memory: what to look at; padding counts as zeros, like what lies outside.
 
         Returns:
@@ -73,9 +76,13 @@ class DeformableAttention(nn.Module):
         value = value.reshape(*value.shape[:2], self.num_heads, -1)  # (M, S, heads, d)
         # Where a point lies is computed in fp32: bf16 cannot tell apart the cells of a fine level.
         extent = _extents(memory.sizes).to(reference.device)
-        centre = (reference.float() * extent).transpose(2, 3)  # (M, Q, 2, levels), in cells
+        reference = reference.float()
+        centre = (reference[..., :2] * extent).transpose(2, 3)  # (M, Q, 2, levels), in cells
         each = *query.shape[:2], self.num_heads
         offsets = self.offsets(query).float().reshape(*each, 2, *self.points)
+        if reference.shape[-1] == 4:
+            size = (reference[..., 2:] * extent).transpose(2, 3)  # (M, Q, 2, levels), in cells
+            offsets = offsets * size[:, :, None, :, :, None] * (0.5 / self.points[1])
         points = centre[:, :, None, :, :, None] + offsets  # (M, Q, heads, 2, levels, points)
         weights = self.weights(query).float().reshape(*each, -1).softmax(-1)
         weights = weights.reshape(*each, *self.points)  # (M, Q, heads, levels, points)
@@ -284,7 +291,7 @@ class DeformableQueryLayer(nn.Module):
     def forward(
         self, queries: Tensor, query_position: Tensor, reference: Tensor, memory: Memory
     ) -> Tensor:
-        """Update queries ``(M, Q, D)`` that look around reference points ``(M, Q, 2)`` in 0..1."""
+        """Update queries ``(M, Q, D)`` that look around points or boxes ``(M, Q, 2 or 4)``."""
         positioned = queries + query_position
         attended = self.self_attention(positioned, positioned, queries)
         queries = self.self_norm(queries + self.dropout(attended))

@@ -28,10 +28,10 @@ class DynamicConvolution(nn.Module):
     concatenation of features that would be copied for each query.
     """
 
-    def __init__(self, mask_channels: int, hidden: int = 8) -> None:
+    def __init__(self, mask_dim: int, hidden: int) -> None:
         super().__init__()
         self.shapes = (
-            (hidden, mask_channels),
+            (hidden, mask_dim),
             (hidden, 2),
             (hidden, 1),
             (hidden, hidden),
@@ -77,12 +77,13 @@ class DynamicConvolution(nn.Module):
 class MaskDecoder(nn.Module):
     """Turn the queries of a frame into masks, classes and boxes.
 
-    With deformable layers each query has a reference point: at first a linear function of the
-    query, then the centre of the box that the layer before predicted. Boxes and points are
-    predicted in the valid part of the frame, so that padding has no say in them.
+    With deformable layers each query has a reference: at first a point that is a linear function of
+    the query, then the box that the layer before predicted, which each layer refines. The points
+    that a query looks at spread over its box. Boxes and points are predicted in the valid part of
+    the frame, so that padding has no say in them.
 
     Paper: Sec. 3.4, Eq. 7; the layers are shared by all frames. Sizes of the dynamic convolution
-    and reference points are those of R2-VOS.
+    and the refinement of boxes are those of R2-VOS.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class MaskDecoder(nn.Module):
         num_layers: int,
         num_heads: int,
         ffn_dim: int,
-        mask_channels: int,
+        mask_dim: int,
+        dynamic_dim: int,
         num_classes: int,
         dropout: float = 0.0,
         num_levels: int = 2,
@@ -103,21 +105,24 @@ class MaskDecoder(nn.Module):
         self.deformable = deformable
         if deformable:
             self.reference = nn.Linear(dim, 2)
+            self.boxes: TwoLayer | nn.ModuleList = nn.ModuleList(
+                _box_refinement(dim, first=number == 0) for number in range(num_layers)
+            )
             self.layers = nn.ModuleList(
                 DeformableQueryLayer(dim, num_heads, num_levels, ffn_dim, dropout)
                 for _ in range(num_layers)
             )
         else:
             self.level_embedding = nn.Parameter(torch.randn(num_levels, dim) * 0.1)
+            self.boxes = TwoLayer(dim, dim, 4)
             self.layers = nn.ModuleList(
                 QueryLayer(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers)
             )
         self.query_position = nn.Parameter(torch.randn(num_queries, dim))
-        self.convolution = DynamicConvolution(mask_channels)
+        self.convolution = DynamicConvolution(mask_dim, dynamic_dim)
         self.filters = TwoLayer(dim, dim, self.convolution.num_weights)
         # A prior of 1 % a class: the focal loss starts small (RetinaNet, Sec. 3.3).
         self.classes = TwoLayer(dim, dim, num_classes, bias=-math.log(99))
-        self.boxes = TwoLayer(dim, dim, 4)
 
     def forward(
         self,
@@ -153,16 +158,17 @@ class MaskDecoder(nn.Module):
         self, queries: Tensor, levels: list[Level], mask_features: Tensor, extent: Tensor | None
     ) -> list[Predictions]:
         memory = Memory(*flatten_features(levels), level_sizes(levels))
-        centre = self.reference(queries + self.query_position)  # (M, Q, 2), before the sigmoid
+        # Points, then boxes, before the sigmoid.
+        reference = self.reference(queries + self.query_position)  # (M, Q, 2)
         predictions = []
-        for layer in self.layers:
-            reference = centre.sigmoid()
+        for layer, refine in zip(self.layers, self.boxes, strict=True):
+            places = reference.sigmoid()
             if extent is not None:
-                reference = reference * extent[:, None]
-            queries = layer(queries, self.query_position, reference, memory)
-            box_logits = self.boxes(queries) + F.pad(centre, (0, 2))
-            centre = box_logits[..., :2].detach()
-            predictions.append(self._predict(queries, box_logits.sigmoid(), mask_features, extent))
+                places = places * extent.repeat(1, places.shape[-1] // 2)[:, None]
+            queries = layer(queries, self.query_position, places, memory)
+            boxes = refine(queries) + F.pad(reference, (0, 4 - reference.shape[-1]))
+            reference = boxes.detach()  # (M, Q, 4)
+            predictions.append(self._predict(queries, boxes.sigmoid(), mask_features, extent))
         return predictions
 
     def _predict(
@@ -174,3 +180,18 @@ class MaskDecoder(nn.Module):
         if extent is not None:
             boxes = boxes * extent.repeat(1, 2)[:, None]
         return Predictions(masks, self.classes(queries), boxes)
+
+
+def _box_refinement(dim: int, *, first: bool) -> TwoLayer:
+    """Build what a layer adds to its reference: at first nothing, and a size of 0.12 of the frame.
+
+    As in Deformable DETR with refined boxes: the last layer starts at zero, but for the width and
+    height of the first decoder layer, whose reference is a point.
+    """
+    head = TwoLayer(dim, dim, 4, bias=0.0)
+    last = head[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    if first:
+        nn.init.constant_(last.bias[2:], -2.0)
+    return head

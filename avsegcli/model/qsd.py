@@ -13,7 +13,7 @@ from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone, bui
 from avsegcli.model.codebook import Codebook, Quantized
 from avsegcli.model.decomposition import SemanticDecoder
 from avsegcli.model.deformable import DeformableEncoder
-from avsegcli.model.fpn import FeaturePyramid
+from avsegcli.model.fpn import FeaturePyramid, LightPyramid, build_pyramid
 from avsegcli.model.fusion import Fusion
 from avsegcli.model.mask_decoder import MaskDecoder, Predictions
 from avsegcli.model.recombination import Recombination
@@ -50,7 +50,7 @@ class QSD(nn.Module):
         visual_encoder: PlainEncoder | DeformableEncoder,
         audio_encoder: VGGish | SmallAudioEncoder,
         mask_decoder: MaskDecoder,
-        pyramid: FeaturePyramid,
+        pyramid: FeaturePyramid | LightPyramid,
         *,
         num_classes: int,
         hidden_dim: int,
@@ -176,7 +176,7 @@ class QSD(nn.Module):
             queries = queries.flatten(0, 1)
 
         # Semantic-guided mask decoding
-        finer = features[: len(self.pyramid.lateral)]
+        finer = features[: _count_finer(self.visual_encoder)]
         # As in R2-VOS, the pyramid starts at stride 32; what is coarser only serves attention.
         encoded = [
             level.features
@@ -240,6 +240,11 @@ def _by_clip(x: Tensor, num_frames: int) -> Tensor:
     return x.reshape(-1, num_frames, *x.shape[1:])
 
 
+def _count_finer(encoder: PlainEncoder | DeformableEncoder) -> int:
+    """Count the backbone levels, from stride 4 on, that are finer than the encoder's finest."""
+    return sum(stride < encoder.strides[0] for stride in (4, 8, 16, 32))
+
+
 def _extent(valid: Tensor) -> Tensor:
     """Compute the share of width and height ``(M, 2)`` that is real, from ``(M, H, W)``."""
     return torch.stack([valid.any(1).float().mean(1), valid.any(2).float().mean(1)], dim=1)
@@ -276,20 +281,20 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         config.decoder_layers,
         config.num_heads,
         config.ffn_dim,
-        config.mask_channels,
+        config.mask_dim,
+        config.dynamic_dim,
         num_classes,
         config.dropout,
         num_levels=len(encoder.strides),
         deformable=config.attention == "deformable",
     )
-    # The pyramid takes the backbone levels that are finer than the encoder's finest.
-    finer = {16: 2, 8: 1}[encoder.strides[0]]
-    pyramid = FeaturePyramid(
-        backbone.channels[:finer],
+    pyramid = build_pyramid(
+        config.pyramid,
+        backbone.channels[: _count_finer(encoder)],
+        sum(stride <= 32 for stride in encoder.strides),
         config.hidden_dim,
         config.pyramid_dim,
-        config.mask_channels,
-        separable=config.separable_pyramid,
+        config.mask_dim,
     )
     return QSD(
         backbone,

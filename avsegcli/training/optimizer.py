@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from avsegcli.config import OptimConfig
 from avsegcli.model.qsd import QSD
@@ -14,6 +15,8 @@ def fixed_modules(model: QSD, optim: OptimConfig) -> list[nn.Module]:
     fixed: list[nn.Module] = []
     if optim.frozen_stages:
         fixed += model.backbone.stages[: optim.frozen_stages]
+    if optim.frozen_norm and optim.frozen_affine:
+        fixed += [m for m in model.backbone.modules() if isinstance(m, _BatchNorm)]
     if not optim.backbone_lr_factor:
         fixed.append(model.backbone)
     if not optim.audio_lr_factor:

@@ -40,8 +40,11 @@ def literal(attention, query, reference, memory):
         height, width = memory.sizes[level]
         start = sum(h * w for h, w in memory.sizes[:level])
         ref = reference[b, q, min(level, reference.shape[2] - 1)]
-        x = (ref[0] * width + offsets[b, q, head, 0, level, point] - 0.5).item()
-        y = (ref[1] * height + offsets[b, q, head, 1, level, point] - 0.5).item()
+        offset = offsets[b, q, head, :, level, point]
+        if len(ref) == 4:  # in shares of the box, for 3 points
+            offset = offset / 3 * ref[2:] * 0.5 * torch.tensor([width, height])
+        x = (ref[0] * width + offset[0] - 0.5).item()
+        y = (ref[1] * height + offset[1] - 0.5).item()
         for row in (math.floor(y), math.floor(y) + 1):
             for column in (math.floor(x), math.floor(x) + 1):
                 if 0 <= row < height and 0 <= column < width:
@@ -53,10 +56,11 @@ def literal(attention, query, reference, memory):
     return attention.out(out)
 
 
+@pytest.mark.parametrize("numbers", [2, 4], ids=["points", "boxes"])
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("inference", [False, True])
-def test_it_equals_a_loop_over_cells(attention, inference, levels):
-    query, reference = torch.randn(2, 5, 8), torch.rand(2, 5, levels, 2)
+def test_it_equals_a_loop_over_cells(attention, inference, levels, numbers):
+    query, reference = torch.randn(2, 5, 8), torch.rand(2, 5, levels, numbers)
     memory = Memory(torch.randn(2, CELLS, 8), torch.rand(2, CELLS) < 0.8, SIZES)
     expected = literal(attention, query, reference, memory).detach()
     with torch.set_grad_enabled(not inference):  # two ways to sample

@@ -1,7 +1,10 @@
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from avsegcli.config import load_config
 from avsegcli.model.mask_decoder import DynamicConvolution, MaskDecoder
 from avsegcli.model.visual_encoder import make_level
 
@@ -9,7 +12,7 @@ from avsegcli.model.visual_encoder import make_level
 @pytest.fixture(params=[False, True], ids=["plain", "deformable"])
 def decoder(request, stir) -> MaskDecoder:
     decoder = MaskDecoder(
-        16, 3, 2, 2, 32, mask_channels=4, num_classes=5, deformable=request.param
+        16, 3, 2, 2, 32, mask_dim=4, dynamic_dim=8, num_classes=5, deformable=request.param
     ).eval()
     stir(decoder)
     return decoder
@@ -21,7 +24,7 @@ def make_inputs(frames: int):
 
 
 def test_dynamic_convolution_equals_condinst_taken_literally():
-    convolution = DynamicConvolution(mask_channels=4, hidden=8)
+    convolution = DynamicConvolution(mask_dim=4, hidden=8)
     features, reference = torch.randn(2, 4, 6, 5), torch.rand(2, 3, 2)
     weights = torch.randn(2, 3, convolution.num_weights)
     found = convolution(features, weights, reference)
@@ -44,13 +47,41 @@ def test_dynamic_convolution_equals_condinst_taken_literally():
 
 
 def test_dynamic_convolution_measures_offsets_in_the_valid_part():
-    convolution = DynamicConvolution(mask_channels=4)
+    convolution = DynamicConvolution(mask_dim=4, hidden=8)
     features, reference = torch.randn(1, 4, 8, 8), torch.rand(1, 2, 2)
     weights = torch.randn(1, 2, convolution.num_weights)
     padded = F.pad(features, (0, 8, 0, 0))
     found = convolution(padded, weights, reference, torch.tensor([[0.5, 1.0]]))
     expected = convolution(features, weights, reference)
     torch.testing.assert_close(found[..., :8], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_paper_s_presets_have_2153_weights_a_query():
+    config = load_config("r50").model
+    assert (config.mask_dim, config.dynamic_dim) == (256, 8)
+    convolution = DynamicConvolution(config.mask_dim, config.dynamic_dim)
+    assert convolution.num_weights == (256 + 2) * 8 + 8 + 8 * 8 + 8 + 8 + 1 == 2153
+
+
+def test_refined_boxes_begin_at_the_reference_point_with_a_small_size():
+    decoder = MaskDecoder(16, 3, 3, 2, 32, 4, 8, 5, deformable=True).eval()
+    queries, levels, features = make_inputs(2)
+    point = decoder.reference(queries + decoder.query_position).sigmoid()
+    for prediction in decoder(queries, levels, features):
+        torch.testing.assert_close(prediction.boxes[..., :2], point)
+        size = torch.full_like(point, -2.0).sigmoid()
+        torch.testing.assert_close(prediction.boxes[..., 2:], size)
+
+
+def test_each_layer_refines_the_box_of_the_one_before():
+    decoder = MaskDecoder(16, 3, 3, 2, 32, 4, 8, 5, deformable=True).eval()
+    with torch.no_grad():
+        for head in decoder.boxes:
+            head[-1].bias.fill_(0.5)
+    predictions = decoder(*make_inputs(2))
+    boxes = [prediction.boxes.logit() for prediction in predictions]
+    for before, after in pairwise(boxes):
+        torch.testing.assert_close(after - before, torch.full_like(after, 0.5), rtol=0, atol=1e-4)
 
 
 def test_each_layer_predicts(decoder):
@@ -93,5 +124,5 @@ def test_gradients_reach_every_parameter(decoder, missing_gradients):
 
 
 def test_classes_begin_improbable():
-    decoder = MaskDecoder(16, 3, 2, 2, 32, 4, 5)
+    decoder = MaskDecoder(16, 3, 2, 2, 32, 4, 8, 5)
     assert decoder(*make_inputs(2))[-1].class_logits.sigmoid().mean() < 0.03

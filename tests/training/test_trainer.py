@@ -365,7 +365,7 @@ def test_compiled_parts_are_called_and_checkpoints_keep_their_names(tmp_path, mo
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_nothing)
     make_trainer(tmp_path, "optim.compile=true")
-    assert seen == ["EfficientNetLite0", "PlainEncoder", "FeaturePyramid"]
+    assert seen == ["EfficientNetLite0", "PlainEncoder", "LightPyramid"]
 
 
 def test_each_epoch_is_shown_as_a_picture(unbroken):
@@ -447,6 +447,16 @@ def test_frozen_stages_do_not_move_but_the_others_do(tmp_path):
     changed = moved(make_trainer(tmp_path, "optim.epochs=1", "optim.frozen_stages=2"))
     stages = {int(m[1]) for key in changed if (m := re.match(r"backbone\.stages\.(\d)", key))}
     assert stages == {2, 3}
+
+
+def test_scale_and_shift_of_frozen_norms_do_not_move(tmp_path):
+    frozen = "optim.frozen_norm=true", "optim.frozen_affine=true"
+    trainer = make_trainer(tmp_path, "optim.epochs=1", *frozen)
+    modules = trainer.model.backbone.named_modules(prefix="backbone")
+    norms = {name for name, module in modules if isinstance(module, torch.nn.BatchNorm2d)}
+    changed = moved(trainer)
+    assert not {key for key in changed if key.rpartition(".")[0] in norms}
+    assert {key for key in changed if key.startswith("backbone.")}
 
 
 def test_frozen_norm_keeps_statistics_while_weights_move(tmp_path):
