@@ -75,7 +75,7 @@ def test_a_subset_brings_its_own_recipe(train, tmp_path):
     assert train("--dataset", "s4", "--preset", "r50", "--set", "optim.lr=5e-5") == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["classes"] == ["background", "object"]
-    assert config["optim"]["milestones"] == [8, 11]
+    assert config["optim"]["milestones"] == [8, 10]
     with (tmp_path / "run" / "val_log.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3"]
 
