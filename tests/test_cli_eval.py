@@ -298,3 +298,20 @@ def test_damage_is_one_line_and_nothing_half_written(fake_avsbench, tmp_path, da
 
 def test_a_wrong_option_is_exit_code_2(clips):
     assert main(["eval", "--data", str(clips), "--f-group", "clip"]) == 2
+
+
+def test_every_headline_number_has_an_interval_in_table_json_csv_and_report(tmp_path, capsys):
+    files = [tmp_path / f"scores.{kind}" for kind in ("json", "csv", "html")]
+    options = [
+        f"--{option}={file}" for option, file in zip(("json", "csv", "report"), files, strict=True)
+    ]
+    words = ["eval", "--bootstrap", "500", "--device", "cpu", *options]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    saved = json.loads(files[0].read_text())
+    low, high = saved["intervals"]["tpavi.j"]
+    assert low < saved["tpavi"]["j"] < high
+    assert f"{low:.4f} to {high:.4f}" in printed
+    assert f'tpavi,"J, 2.5 %",{low}' in files[1].read_text()
+    assert f"{low:.4f} to {high:.4f}" in files[2].read_text()
+    assert "500 resamples of 40 clips" in printed

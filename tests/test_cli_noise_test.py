@@ -1,14 +1,15 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from avsegcli.cli import main, repeat_options
-from avsegcli.commands.noise_test import Metric, read_ratios
+from avsegcli.commands.noise_test import read_ratios
 from avsegcli.datasets.avss_writer import write_avss
-from avsegcli.evaluation.noise_sweep import METRICS
+from avsegcli.evaluation.registry import all_numbers
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,11 @@ def test_ratios_are_read_from_words_and_commas():
     assert read_ratios(["0,5", "10"]) == read_ratios(["0", "5", "10"]) == [0, 5, 10]
 
 
-def test_the_metrics_of_the_option_are_those_of_the_sweep():
-    assert set(Metric) == {name for name in METRICS if not name.startswith("listening")}
+def test_an_unknown_metric_is_refused_with_the_known_ones(capsys):
+    assert main(["noise-test", "--metric", "tpavi.g"]) == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message == "avseg: unknown metric 'tpavi.g'"
+    assert set(re.findall(r"\w+\.\w+", hint)) == set(all_numbers())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

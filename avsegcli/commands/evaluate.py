@@ -81,8 +81,17 @@ def evaluate(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the sounds that --listen swaps in.")
+        int,
+        typer.Option(
+            min=0, help="Seed of the sounds that --listen swaps in, and of the resamples."
+        ),
     ] = 0,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Resamples of the clips for 95 % confidence intervals; 0: no intervals."
+        ),
+    ] = 10_000,
     import_preds: Annotated[
         Path | None,
         typer.Option(help="Score masks of another system instead: PNG by clip, or COCO RLE JSON."),
@@ -178,6 +187,7 @@ def evaluate(
             convention=convention.value,
             listen=listen,
             seed=seed,
+            bootstrap=bootstrap,
             gallery=gallery if files.show_clips else None,
             workers=workers,
             processes=processes,

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,21 +29,7 @@ from avsegcli.errors import ConfigError
 
 RATIOS_DB = "0,5,10,20,inf"
 FARTHEST_DB = 100  # beyond, the mix has not enough digits
-
-
-class Metric(StrEnum):
-    """What is plotted, by its place in the scores."""
-
-    TPAVI_J_AND_F = "tpavi.j_and_f"
-    TPAVI_J = "tpavi.j"
-    TPAVI_F = "tpavi.f"
-    AVSS_MIOU = "avss.miou"
-    AVSS_MIOU_PRESENT = "avss.miou_present"
-    POOLED_MIOU = "pooled.miou"
-    POOLED_FOREGROUND_IOU = "pooled.foreground_iou"
-    DAVIS_J_AND_F = "davis.j_and_f"
-    J_OBJECT = "summary.j_object"
-    SILENT_AREA = "summary.silent_area"
+SHOWN = ("tpavi.j_and_f", "avss.miou")  # by default
 
 
 def noise_test(
@@ -76,10 +61,12 @@ def noise_test(
         int, typer.Option(min=1, help="Mixes of each clip at each ratio: mean and spread.")
     ] = 1,
     metric: Annotated[
-        list[Metric] | None,
+        list[str] | None,
         typer.Option(
             metavar="NAME...",
-            help="What is shown: " + ", ".join(Metric) + ".  [default: tpavi.j_and_f avss.miou]",
+            help="Numbers to show, like davis.j; an unknown one lists all.  [default: "
+            + " ".join(SHOWN)
+            + "]",
         ),
     ] = None,
     listen: Annotated[
@@ -103,10 +90,13 @@ def noise_test(
     from avsegcli.evaluation.classes import match_classes
     from avsegcli.evaluation.noise_sweep import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.plots import draw_noise_curves, save_figure
+    from avsegcli.evaluation.registry import all_numbers
     from avsegcli.whole_file import write_whole
 
     ratios = read_ratios(snr or [RATIOS_DB])
-    metrics = [name.value for name in metric or [Metric.TPAVI_J_AND_F, Metric.AVSS_MIOU]]
+    metrics = list(metric or SHOWN)
+    if unknown := [name for name in metrics if name not in all_numbers()]:
+        raise ConfigError(f"unknown metric '{unknown[0]}'", f"known: {', '.join(all_numbers())}")
     check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
     if noise_split is not None and (noise in KINDS or Path(noise).is_file()):
         raise ConfigError(f"--noise-split is of a folder, and {noise} is none", "Leave it out.")

@@ -1,13 +1,13 @@
 """The scores of classes: `avss`, averaged frame by frame, and `pooled`, over the whole split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.evaluation.metrics import Accumulator, PerFrame, ScoredFrame, f_score, mean
+from avsegcli.evaluation.metrics import Accumulator, PerFrame, ScoredFrame, Sums, f_score, mean
 
 
 class _ClassCounts(NamedTuple):
@@ -35,6 +35,17 @@ def count_classes(frame: ScoredFrame, num_classes: int) -> _ClassCounts:
         return np.bincount(indices, minlength=num_classes)[:num_classes].astype(np.int64)
 
     return _ClassCounts(count(labels[labels == target]), count(labels), count(target))
+
+
+class ClassSums(NamedTuple):
+    """What one class adds in one clip to the numbers of classes."""
+
+    class_index: int
+    frames: int  # in which truth or prediction has it
+    iou: float  # sum over these frames
+    f: float  # likewise
+    hits: int  # pixels, predicted and true
+    union: int  # pixels, predicted or true
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,28 @@ class Avss(Accumulator):
             class_frames=tuple(num_frames.tolist()),
         )
 
+    def class_sums(self) -> dict[str, tuple[ClassSums, ...]]:
+        """Sum over the frames of each clip, for each class that it has."""
+        return {
+            name: tuple(_sum_classes(frames)) for name, frames in self._frames.by_clip().items()
+        }
+
+
+def _sum_classes(frames: Sequence[_ClassCounts]) -> Iterator[ClassSums]:
+    hits, painted, true = (np.stack(counts) for counts in zip(*frames, strict=True))  # (T, L + 1)
+    union = painted + true - hits
+    f = f_score(hits, painted, true)
+    for index in np.flatnonzero(union.any(axis=0)).tolist():
+        has = union[:, index] > 0
+        yield ClassSums(
+            class_index=index,
+            frames=int(has.sum()),
+            iou=float((hits[has, index] / union[has, index]).sum()),
+            f=float(f[has, index].sum()),
+            hits=int(hits[:, index].sum()),
+            union=int(union[:, index].sum()),
+        )
+
 
 @dataclass(frozen=True)
 class PooledScores:
@@ -164,6 +197,14 @@ class Pooled(Accumulator):
             foreground_iou=float(both / either) if either else None,
             class_iou=_or_none(class_iou, seen),
         )
+
+    def clip_sums(self) -> dict[str, Sums]:
+        """Reduce each clip to sums."""
+        clips = {}
+        for name, frames in self._foreground.by_clip().items():
+            both, either = np.sum(frames, axis=0).tolist()
+            clips[name] = {"pooled.foreground_iou": (float(both), float(either))}
+        return clips
 
 
 def _or_none(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> tuple[float | None, ...]:

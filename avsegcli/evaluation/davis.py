@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from avsegcli.evaluation.metrics import Accumulator, PerFrame, ScoredFrame, iou, mean
+from avsegcli.evaluation.metrics import Accumulator, PerFrame, ScoredFrame, Sums, iou, mean
 
 BOUNDARY_TOLERANCE = 0.008  # of the diagonal
 
@@ -105,4 +105,14 @@ class Davis(Accumulator):
         return {
             name: (mean([j for j, _ in frames]), mean([f for _, f in frames]))
             for name, frames in clips
+        }
+
+    def clip_sums(self) -> dict[str, Sums]:
+        """Reduce each clip to sums."""
+        return {
+            name: {
+                "davis.j": (math.fsum(j for j, _ in frames), len(frames)),
+                "davis.f": (math.fsum(f for _, f in frames), len(frames)),
+            }
+            for name, frames in self._frames.by_clip().items()
         }

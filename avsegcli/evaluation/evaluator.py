@@ -1,9 +1,9 @@
 """Score a predictor on a data set, by every convention at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,18 @@ from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.frames import resize_labels
 from avsegcli.datasets.transforms import Convention, log_mel_of
 from avsegcli.errors import DataError
-from avsegcli.evaluation.class_metrics import Avss, AvssScores, Pooled, PooledScores
+from avsegcli.evaluation.bootstrap import ClipTable, Interval, confidence_intervals
+from avsegcli.evaluation.class_metrics import Avss, AvssScores, ClassSums, PooledScores
 from avsegcli.evaluation.classes import ClassMap, match_classes
 from avsegcli.evaluation.davis import Davis, DavisScores
 from avsegcli.evaluation.gallery import Gallery
 from avsegcli.evaluation.listening import Listening, ListeningScores
 from avsegcli.evaluation.metrics import (
+    Accumulator,
     Group,
     ScoredFrame,
-    Summarize,
     Summary,
+    Sums,
     Tpavi,
     TpaviScores,
     iou,
@@ -36,7 +38,10 @@ from avsegcli.evaluation.prediction import (
 )
 from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.evaluation.read_ahead import read_ahead
+from avsegcli.evaluation.registry import MetricSettings, all_metrics, own_metrics
 from avsegcli.evaluation.stored import StoredMasks
+
+Kind = TypeVar("Kind", bound=Accumulator)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class ClipScores:
     tpavi_f: float | None  # None: nothing visible sounds in it
     davis_j: float
     davis_f: float
+    sums: Sums = field(default_factory=dict)  # what it adds to each number
+    classes: tuple[ClassSums, ...] = ()  # likewise, of the classes that it has
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,9 @@ class Scores:
     davis: DavisScores
     listening: ListeningScores | None  # None: not asked for
     clips: tuple[ClipScores, ...]  # by name
+    own: dict[str, float | None] = field(default_factory=dict)  # metrics of installed packages
+    resamples: int = 0  # of the bootstrap; 0: no intervals were asked for
+    intervals: dict[str, Interval] = field(default_factory=dict)  # 95 %, by number
 
     def as_dict(self) -> dict[str, Any]:
         """Give the scores as plain values for JSON."""
@@ -79,6 +89,7 @@ def evaluate(
     convention: Convention = "aligned",
     listen: bool = False,
     seed: int = 0,
+    bootstrap: int = 0,
     gallery: Gallery | None = None,
     workers: int = 1,
     processes: Processes = ALONE,
@@ -98,7 +109,8 @@ def evaluate(
         convention: how log-mel examples are cut from a waveform.
         listen: also compute `mute`, `swap` and `solo`, which takes about three times as long; only
             of a model.
-        seed: of the choice of sounds for `swap`.
+        seed: of the choice of sounds for `swap`, and of clips for the bootstrap.
+        bootstrap: resamples of the clips from which confidence intervals are computed; 0: none.
         gallery: is shown every clip.
         workers: threads that read clips ahead.
         processes: among which the clips are divided; each gets the scores of all.
@@ -140,48 +152,76 @@ def evaluate(
     if not metrics.has_frames:
         raise DataError("no clip of this split has an annotated frame", "Choose another split.")
 
+    computed, scored = metrics.compute(), metrics.compute_clips()
+    table = ClipTable(
+        [clip.sums for clip in scored],
+        [clip.classes for clip in scored],
+        len(shared.names),
+        known_indices(shared.names, shared.unknown),
+    )
     return Scores(
         size=size,
         classes=shared.names,
         unknown_classes=shared.unknown,
-        summary=metrics.summary.compute(),
-        tpavi=metrics.tpavi.compute(),
-        avss=metrics.avss.compute(),
-        pooled=metrics.pooled.compute(),
-        davis=metrics.davis.compute(),
+        summary=computed["summary"],
+        tpavi=computed["tpavi"],
+        avss=computed["avss"],
+        pooled=computed["pooled"],
+        davis=computed["davis"],
         listening=listening.compute(processes) if listening is not None else None,
-        clips=metrics.compute_clips(),
+        clips=scored,
+        own={metric.name: computed[metric.name] for metric in own_metrics()},
+        resamples=bootstrap,
+        intervals=confidence_intervals(table, resamples=bootstrap, seed=seed),
     )
 
 
+def known_indices(classes: Sequence[str], unknown: Sequence[str]) -> list[int]:
+    """List the indices of the scored classes that the model knows."""
+    return [index for index, name in enumerate(classes) if name not in unknown]
+
+
 class _Metrics:
-    """All metrics side by side."""
+    """All metrics side by side, by name."""
 
     def __init__(self, group: Group, shared: ClassMap) -> None:
-        num_classes = len(shared.names)
-        known = [shared.names.index(name) for name in shared.known]
-        self.summary, self.tpavi, self.davis = Summarize(), Tpavi(group), Davis()
-        self.avss, self.pooled = Avss(num_classes, known), Pooled(num_classes)
-        self._all = self.summary, self.tpavi, self.avss, self.pooled, self.davis
+        known = known_indices(shared.names, shared.unknown)
+        settings = MetricSettings(group, len(shared.names), known)
+        self._all = {metric.name: metric.build(settings) for metric in all_metrics()}
         self.has_frames = False
 
     def update(self, frames: list[ScoredFrame]) -> None:
         """Score the frames of one clip."""
         for frame in frames:
-            for metric in self._all:
+            for metric in self._all.values():
                 metric.update(frame)
             self.has_frames = True
 
     def merge(self, other: "_Metrics") -> None:
         """Take in what another process has scored."""
-        for mine, theirs in zip(self._all, other._all, strict=True):
-            mine.merge(theirs)
+        for name, mine in self._all.items():
+            mine.merge(other._all[name])
         self.has_frames |= other.has_frames
+
+    def compute(self) -> dict[str, Any]:
+        """Reduce the frames of all clips, by metric."""
+        return {name: metric.compute() for name, metric in self._all.items()}
 
     def compute_clips(self) -> tuple[ClipScores, ...]:
         """Reduce each clip by itself."""
-        tpavi, davis = self.tpavi.compute_clips(), self.davis.compute_clips()
-        return tuple(ClipScores(name, *tpavi[name], *davis[name]) for name in tpavi)
+        tpavi, davis = self._get(Tpavi).compute_clips(), self._get(Davis).compute_clips()
+        sums: dict[str, Sums] = {name: {} for name in tpavi}
+        for metric in self._all.values():
+            for name, values in metric.clip_sums().items():
+                sums[name] |= values
+        classes = self._get(Avss).class_sums()
+        return tuple(
+            ClipScores(name, *tpavi[name], *davis[name], sums[name], classes[name])
+            for name in tpavi
+        )
+
+    def _get(self, kind: type[Kind]) -> Kind:
+        return next(metric for metric in self._all.values() if isinstance(metric, kind))
 
 
 def _predict(

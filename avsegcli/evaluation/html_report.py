@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from avsegcli import __version__
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Exhibit, Gallery, caption, draw_strip
-from avsegcli.evaluation.report import listening_rows, metric_rows, show_number, summary_rows
+from avsegcli.evaluation.report import (
+    listening_rows,
+    metric_rows,
+    show_interval,
+    show_number,
+    summary_rows,
+)
 
 CONVENTIONS = {
     "tpavi": "AVSBench's own scripts for S4 and MS3: a frame without an object scores the share of "
@@ -76,9 +82,12 @@ def html_report(scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> 
 
 
 def _metrics(scores: Scores) -> str:
-    rows = [(c, metric, show_number(value)) for c, metric, value in metric_rows(scores)]
+    rows = [
+        (row.convention, row.label, show_number(row.value), show_interval(row.interval))
+        for row in metric_rows(scores)
+    ]
     notes = "".join(f"<li><b>{name}</b>: {escape(CONVENTIONS[name])}</li>" for name in CONVENTIONS)
-    table = _table(rows, ("convention", "metric", "value"))
+    table = _table(rows, ("convention", "metric", "value", "95 % interval"))
     return (
         f"{table}<ul class='note'>{notes}</ul>"
         "<p class='note'>Numbers of different conventions, or of different sizes, are not "

@@ -18,7 +18,7 @@ None, never 0 and never NaN.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ HALF = 0.5  # a pixel is painted where its probability is above, strictly
 
 Group = Literal["video", "frame", "split"]
 Result = TypeVar("Result")
+Sums = dict[str, tuple[float, float]]  # of a clip: a sum and what it is divided by, by number
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,22 @@ class PerFrame(Generic[Result]):
 
 
 class Accumulator:
-    """What all metrics share: the results of other processes can be taken in."""
+    """A metric that sees one frame after the other; results of other processes can be merged."""
+
+    def update(self, frame: ScoredFrame) -> None:
+        """Score one frame."""
+        raise NotImplementedError
+
+    def compute(self) -> Any:
+        """Reduce the frames seen so far."""
+        raise NotImplementedError
+
+    def clip_sums(self) -> dict[str, Sums]:
+        """Reduce each clip to sums, whose quotients over all clips are the numbers.
+
+        From these, intervals and comparisons are computed. Numbers of classes are not among them.
+        """
+        return {}
 
     def merge(self, other: Self) -> None:
         """Take in what another accumulator of the same kind has seen.
@@ -280,6 +296,19 @@ class Tpavi(Accumulator):
             clips[name] = mean([result.j for result in results]), best
         return clips
 
+    def clip_sums(self) -> dict[str, Sums]:
+        """Reduce each clip to sums; with one group for the whole split F has none."""
+        clips: dict[str, Sums] = {}
+        by_clip = self.compute_clips()
+        for name, results in self._frames.by_clip().items():
+            clips[name] = {"tpavi.j": (math.fsum(result.j for result in results), len(results))}
+            if self.group == "video":
+                clips[name]["tpavi.f"] = (by_clip[name][1] or 0.0, 1)
+            elif self.group == "frame":
+                best = [0.0 if r.curve is None else float(r.curve.max()) for r in results]
+                clips[name]["tpavi.f"] = (math.fsum(best), len(best))
+        return clips
+
 
 # --- summary ------------------------------------------------------------------------------------
 
@@ -324,6 +353,18 @@ class Summarize(Accumulator):
             j_object=mean(others) if others else None,
             silent_area=mean(silent) if silent else None,
         )
+
+    def clip_sums(self) -> dict[str, Sums]:
+        """Reduce each clip to sums."""
+        clips: dict[str, Sums] = {}
+        for name, frames in self._frames.by_clip().items():
+            silent = [value for is_silent, value in frames if is_silent]
+            others = [value for is_silent, value in frames if not is_silent]
+            clips[name] = {
+                "summary.j_object": (math.fsum(others), len(others)),
+                "summary.silent_area": (math.fsum(silent), len(silent)),
+            }
+        return clips
 
 
 # --- arithmetic ---------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,24 +24,10 @@ from avsegcli.datasets.noises import NoiseSource
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics import mean
 from avsegcli.evaluation.prediction import ClipPredictor
+from avsegcli.evaluation.registry import AUDIO_DEPENDENCE, all_numbers, read_number
 
-METRICS = {  # where a number stands in `Scores`, and what it is called
-    "tpavi.j_and_f": "tpavi J&F",
-    "tpavi.j": "tpavi J",
-    "tpavi.f": "tpavi F",
-    "avss.miou": "avss mIoU",
-    "avss.miou_present": "avss mIoU, present",
-    "pooled.miou": "pooled mIoU",
-    "pooled.foreground_iou": "pooled IoU of foreground",
-    "davis.j_and_f": "davis J&F",
-    "summary.j_object": "J with an object",
-    "summary.silent_area": "area, silent frames",
-    "listening.mute": "mute",
-    "listening.swap": "swap",
-    "listening.solo": "solo",
-}
 BESIDE = ("summary.silent_area",)  # always shown beside what was asked for
-LISTENING = ("listening.mute", "listening.swap", "listening.solo")
+LISTENING = tuple(number.key for number in AUDIO_DEPENDENCE)
 
 
 class NoisyClips:
@@ -94,11 +79,8 @@ class Condition:
     scores: Scores
 
     def number(self, metric: str) -> float | None:
-        """Give one of `METRICS`; None where it has nothing to rest on."""
-        if metric in LISTENING and self.scores.listening is None:
-            return None
-        value: float | None = attrgetter(metric)(self.scores)
-        return value
+        """Give one of `all_numbers`, by its key; None where it has nothing to rest on."""
+        return read_number(self.scores, metric)
 
 
 def noise_sweep(
@@ -204,7 +186,7 @@ def sweep_table(conditions: Sequence[Condition], metrics: Sequence[str]) -> Tabl
     title = f"{first.scores.summary.num_clips} clips, noise: {first.noise}"
     table = Table(title=title, title_justify="left")
     table.add_column("model")
-    for name in ("SNR, dB", "measured", *(METRICS[name] for name in columns)):
+    for name in ("SNR, dB", "measured", *(all_numbers()[name].short for name in columns)):
         table.add_column(name, justify="right")
     for model in dict.fromkeys(condition.model for condition in conditions):
         curves = {name: {p.snr_db: p for p in curve(conditions, model, name)} for name in columns}
@@ -235,9 +217,9 @@ def sweep_csv(conditions: Sequence[Condition]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     own = ("model", "noise", "snr_db", "seed", "measured_db", "off_db", "clips_without_signal")
-    table.writerow([*own, *METRICS])
+    table.writerow([*own, *all_numbers()])
     for condition in conditions:
-        numbers = [condition.number(metric) for metric in METRICS]
+        numbers = [condition.number(key) for key in all_numbers()]
         values = [*(getattr(condition, name) for name in own), *numbers]
         table.writerow("" if value is None else value for value in values)
     return text.getvalue()

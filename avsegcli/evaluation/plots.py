@@ -12,8 +12,9 @@ import numpy as np
 from avsegcli.errors import AvsegError, how_to_install
 from avsegcli.evaluation.codewords import Codewords
 from avsegcli.evaluation.mixtures import MixtureStudy, embed
-from avsegcli.evaluation.noise_sweep import METRICS, Condition, curve
+from avsegcli.evaluation.noise_sweep import Condition, curve
 from avsegcli.evaluation.panel import PanelRow
+from avsegcli.evaluation.registry import all_numbers
 from avsegcli.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def draw_noise_curves(conditions: Sequence[Condition], metrics: Sequence[str]) -
             )
         axes.set_xticks(places, ["clean" if r == math.inf else f"{r:g}" for r in ratios])
         axes.set_xlabel("signal-to-noise ratio, dB")
-        axes.set_ylabel(METRICS[metric])
+        axes.set_ylabel(all_numbers()[metric].short)
         axes.grid(alpha=0.3)
     figure.suptitle(f"noise: {conditions[0].noise}", fontsize=10)
     if len(models) > 1:

@@ -1,11 +1,13 @@
 """Scores as tables for a terminal, every number under the name of its convention."""
 
+from typing import NamedTuple
+
 from rich.table import Table
 
+from avsegcli.evaluation.bootstrap import Interval
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.listening import ListeningScores
-
-OF_KNOWN = "mIoU of classes that the model knows"
+from avsegcli.evaluation.registry import all_metrics, all_numbers, read_number
 
 
 def score_tables(scores: Scores) -> list[Table]:
@@ -39,35 +41,55 @@ def _summary_table(scores: Scores) -> Table:
     return table
 
 
-def metric_rows(scores: Scores) -> list[tuple[str, str, float | None]]:
-    """Name every number of every convention: convention, metric, value."""
-    tpavi, avss, pooled, davis = scores.tpavi, scores.avss, scores.pooled, scores.davis
-    group = "the split" if tpavi.group == "split" else f"each {tpavi.group}"
-    known = ("avss", OF_KNOWN, avss.miou_known)
+class MetricRow(NamedTuple):
+    """One number of one convention."""
+
+    convention: str
+    label: str
+    value: float | None
+    interval: Interval | None  # 95 %; None: not computed
+
+
+def metric_rows(scores: Scores) -> list[MetricRow]:
+    """Name every number of every convention."""
     return [
-        ("tpavi", "J", tpavi.j),
-        ("tpavi", f"F, best threshold of {group}", tpavi.f),
-        ("avss", "mIoU", avss.miou),
-        ("avss", "mIoU without background", avss.miou_no_background),
-        ("avss", "mIoU of classes present", avss.miou_present),
-        *([known] if scores.unknown_classes else []),
-        ("avss", "F", avss.f),
-        ("avss", "F without background", avss.f_no_background),
-        ("avss", "F of classes present", avss.f_present),
-        ("pooled", "mIoU", pooled.miou),
-        ("pooled", "mIoU of classes present", pooled.miou_present),
-        ("pooled", "IoU of foreground", pooled.foreground_iou),
-        ("davis", "J", davis.j),
-        ("davis", "F of boundaries", davis.f),
-        ("davis", "J&F", davis.j_and_f),
+        MetricRow(
+            metric.name,
+            label_of(scores, number.key),
+            read_number(scores, number.key),
+            scores.intervals.get(number.key),
+        )
+        for metric in all_metrics()
+        for number in metric.numbers
+        if number.shown and (number.key != "avss.miou_known" or scores.unknown_classes)
     ]
 
 
+def label_of(scores: Scores, key: str) -> str:
+    """Name a number as it stands beside its convention."""
+    group = "the split" if scores.tpavi.group == "split" else f"each {scores.tpavi.group}"
+    return all_numbers()[key].label.format(group=group)
+
+
 def _metric_table(scores: Scores) -> Table:
-    table = _table("Scores by convention", "convention", "metric", "value")
-    for convention, metric, value in metric_rows(scores):
-        table.add_row(convention, metric, show_number(value))
+    table = _table(
+        "Scores by convention", "convention", "metric", "value", *_interval_header(scores)
+    )
+    for row in metric_rows(scores):
+        cells = row.convention, row.label, show_number(row.value)
+        table.add_row(*cells, *([show_interval(row.interval)] if scores.intervals else []))
+    if scores.intervals:
+        table.caption = f"{scores.resamples:,} resamples of {scores.summary.num_clips} clips"
     return table
+
+
+def _interval_header(scores: Scores) -> list[str]:
+    return ["95 % interval"] if scores.intervals else []
+
+
+def show_interval(interval: Interval | None) -> str:
+    """Write a confidence interval with four places, a missing one as a dash."""
+    return "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def listening_rows(listening: ListeningScores) -> list[tuple[str, str, float | None, int]]:
@@ -110,7 +132,7 @@ def _class_table(scores: Scores) -> Table:
 def _table(title: str, *columns: str) -> Table:
     """A table with words on the left and, from the column of values on, numbers on the right."""
     table = Table(title=title, title_justify="left", show_header=any(columns))
-    numeric = {"", "value", "clips", "avss", "frames", "pooled"}
+    numeric = {"", "value", "95 % interval", "clips", "avss", "frames", "pooled"}
     for place, name in enumerate(columns):
         table.add_column(name, justify="right" if place and name in numeric else "left")
     return table

@@ -14,7 +14,7 @@ from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Gallery, draw_sheet
 from avsegcli.evaluation.html_report import html_report
-from avsegcli.evaluation.report import OF_KNOWN, listening_rows, metric_rows
+from avsegcli.evaluation.report import label_of, listening_rows, metric_rows
 from avsegcli.whole_file import check_new, place_of, write_whole
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
@@ -101,10 +101,17 @@ def _summary(scores: Scores) -> dict[str, float | None]:
 def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
     for metric, value in _summary(scores).items():
         yield "split", "", "summary", metric, value
-    for convention, metric, value in metric_rows(scores):
-        yield "split", "", convention, metric, value
+    for row in metric_rows(scores):
+        yield "split", "", row.convention, row.label, row.value
+    for key, interval in scores.intervals.items():
+        convention, label = key.partition(".")[0], label_of(scores, key)
+        yield "split", "", convention, f"{label}, 2.5 %", interval.low
+        yield "split", "", convention, f"{label}, 97.5 %", interval.high
+    if scores.intervals:
+        yield "split", "", "bootstrap", "resamples", scores.resamples
     if not scores.unknown_classes:  # a table has no need of it then
-        yield "split", "", "avss", OF_KNOWN, scores.avss.miou_known
+        label = label_of(scores, "avss.miou_known")
+        yield "split", "", "avss", label, scores.avss.miou_known
     yield "split", "", "tpavi", "groups of F", scores.tpavi.num_groups
     if scores.listening is not None:
         for name, _, value, clips in listening_rows(scores.listening):

@@ -24,7 +24,10 @@ def result():
         clip("missed <b>", RIGHT, shown=squares(0, 0)),
         clip("empty", squares(0, 0)),
     ]
-    return evaluate(Sees(), Clips(clips), size="native", gallery=gallery, listen=True), gallery
+    scores = evaluate(
+        Sees(), Clips(clips), size="native", gallery=gallery, listen=True, bootstrap=100
+    )
+    return scores, gallery
 
 
 def test_a_sheet_of_no_clip_says_so():
@@ -104,7 +107,10 @@ def test_every_number_of_the_json_is_in_the_csv(result):
 
     scores, _ = result
     rows = csv.DictReader(io.StringIO(score_csv(scores)))
-    assert numbers(scores.as_dict()) <= {float(row["value"]) for row in rows}
+    values = scores.as_dict()
+    for entry in values["clips"]:  # of use to a program only
+        del entry["sums"], entry["classes"]
+    assert numbers(values) <= {float(row["value"]) for row in rows}
     found = {row["metric"]: row["value"] for row in csv.DictReader(io.StringIO(score_csv(scores)))}
     assert (found["clips"], found["share of silent frames"]) == ("4", "0.25")
     assert found["clips of mute"] == "4"
