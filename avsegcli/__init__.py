@@ -1,15 +1,17 @@
 """Audio-visual segmentation: find, paint and name the objects in a video that make the sound.
 
-Where to look: `cli.py` and `commands/` the command line; `segmenter.py` one video in, masks out;
-`model/` the network, one file per box of the paper's figure; `datasets/` clips from disk or
-composed from parts; `training/` losses and trainer; `evaluation/` metrics; `media/` and `audio/`
-files to arrays and back; `config.py` every setting; `errors.py` what a user is told.
+Where to look: `cli/` the commands; `segment/` one video in, masks out; `inference/` a trained
+network and all that is before and after it; `render/` painting; `outputs/` the files that are
+written; `model/` the network, one file for each box of the paper's Figure 3; `datasets/` labelled
+clips on disk, `synthesis/` composed ones; `training/` losses and trainer; `evaluation/` metrics,
+`analysis/` studies of a trained model; `video/`, `audio/` and `files/` reading and writing;
+`config.py` every setting; `errors.py` the errors that a user sees.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avsegcli.segmenter import Segmenter as Segmenter
+    from avsegcli.segment.segmenter import Segmenter as Segmenter
 
 __version__ = "0.1.0"
 __all__ = ["Segmenter", "__version__"]
@@ -18,7 +20,7 @@ __all__ = ["Segmenter", "__version__"]
 def __getattr__(name: str) -> Any:
     """Import `Segmenter` when it is asked for, so that `import avsegcli` stays light."""
     if name == "Segmenter":
-        from avsegcli.segmenter import Segmenter
+        from avsegcli.segment.segmenter import Segmenter
 
         return Segmenter
     raise AttributeError(f"module 'avsegcli' has no attribute '{name}'")

@@ -1,5 +1,5 @@
 """`python -m avsegcli`, the same as `avseg`."""
 
-from avsegcli.cli import script
+from avsegcli.cli.main import script
 
 script()

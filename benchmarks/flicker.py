@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.datasets import compose
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.datasets.parts import Parts
-from avsegcli.evaluation.metrics import iou
-from avsegcli.media import motion
-from avsegcli.segmenter import Segmenter
+from avsegcli.evaluation.metrics.avsbench import iou
+from avsegcli.segment import optical_flow as motion
+from avsegcli.segment.segmenter import Segmenter
+from avsegcli.synthesis import composer as compose
+from avsegcli.synthesis.parts import Parts
 
 RATE, SECONDS = 25, 5  # frames a second; of a clip
 

@@ -38,7 +38,7 @@ def time_forward(preset: str, threads: int, repeats: int) -> Timing:
     """Build a preset and time it; one preset a process, or the peak would be that of all."""
     import torch
 
-    from avsegcli.model.inference import fuse_for_inference
+    from avsegcli.inference.fuse import fuse_for_inference
     from avsegcli.model.qsd import build_qsd
 
     torch.set_num_threads(threads)

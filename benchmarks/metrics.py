@@ -8,9 +8,9 @@ import time
 import cv2
 import numpy as np
 
-from avsegcli.evaluation.class_metrics import Avss, Pooled
-from avsegcli.evaluation.davis import Davis
-from avsegcli.evaluation.metrics import ScoredFrame, Summarize, Tpavi
+from avsegcli.evaluation.metrics.avsbench import ScoredFrame, Summarize, Tpavi
+from avsegcli.evaluation.metrics.davis import Davis
+from avsegcli.evaluation.metrics.miou import Avss, Pooled
 
 CLIPS, FRAMES, SIZE, CLASSES = 64, 5, 224, 71
 

@@ -54,7 +54,7 @@ def segment_without_model(video: Path, output: Path, radius: float) -> None:
     """What `--without-model` runs; the disc has a radius in cells, 32 to the height."""
     import numpy as np
 
-    from avsegcli.segmenter import Segmenter
+    from avsegcli.segment.segmenter import Segmenter
 
     class Disc:
         classes, threshold, num_frames, size = ("background", "disc"), 0.5, 5, 224
@@ -70,9 +70,9 @@ def segment_without_model(video: Path, output: Path, radius: float) -> None:
 
 def tell_first_frame(video: Path, output: Path, began: float) -> None:
     """What `--first-frame` runs: `avseg segment`, until it has painted a frame."""
-    from avsegcli.cli import main as avseg
-    from avsegcli.media import overlay
-    from avsegcli.media.styles import STYLES
+    from avsegcli.cli.main import main as avseg
+    from avsegcli.render import overlay
+    from avsegcli.render.styles import STYLES
 
     class Painter(overlay.Painter):
         def paint(self, frame: object, masks: object) -> object:

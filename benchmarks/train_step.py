@@ -25,8 +25,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import torch
 
 from avsegcli.config import PRESETS, load_config
-from avsegcli.datasets.batch import Batch, Objects, Target
-from avsegcli.training.team import Team
+from avsegcli.datasets.collate import Batch, Objects, Target
+from avsegcli.training.ddp import Team
 from avsegcli.training.trainer import Trainer
 
 NUM_FRAMES, SIZE, NUM_CLASSES, NUM_OBJECTS = 5, 224, 70, 2

@@ -6,7 +6,7 @@ set -euo pipefail
 settings=$(cd "$(dirname "$0")" && pwd)/toy.toml
 folder=${1:?name a folder to write to}
 
-python3 -c 'import sys, pathlib, avsegcli.datasets.toy as toy
+python3 -c 'import sys, pathlib, avsegcli.synthesis.toy as toy
 toy.write_toy_parts(pathlib.Path(sys.argv[1]))' "$folder/parts"
 avseg ablate --data "$folder/parts" -o "$folder/ablation" --config "$settings" --device cpu \
     --set data.num_frames=2 ${CLIPS:+--set "data.clips_per_epoch=$CLIPS"} \

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, log_mel
-from avsegcli.datasets.parts import Parts
-from avsegcli.datasets.soundtrack import in_a_room
 from avsegcli.model.audio_encoder import SmallAudioEncoder
+from avsegcli.synthesis.audio_mixer import in_a_room
+from avsegcli.synthesis.parts import Parts
 
 BATCH = 128
 BANK = 320  # batches that are kept to be heard again

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 import soundfile
 import soxr
+from avsegcli.datasets.avss_writer import write_avss
+from avsegcli.datasets.files import read_waveform
 from make_clips import (
     LOMIRI,
     SAMPLE_RATE,
@@ -34,8 +36,6 @@ from make_clips import (
 )
 
 from avsegcli.audio.log_mel import SAMPLE_RATE as MODEL_RATE
-from avsegcli.datasets.avss_writer import write_avss
-from avsegcli.datasets.files import read_waveform
 
 CLIPS, FRAMES, SIZE, SEED = 40, 5, 224, 1
 OGG_QUALITY = 0.4  # compression level of libsndfile: 0 is best, 1 smallest

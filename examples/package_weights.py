@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
-from avsegcli.checkpoint import load_checkpoint, save_checkpoint
-from avsegcli.datasets.compose import ComposedDataset, Composer
-from avsegcli.datasets.parts import Parts
+from avsegcli.analysis.cached_network import Recorder
 from avsegcli.evaluation.evaluator import Scores, evaluate
-from avsegcli.evaluation.recorder import Recorder
-from avsegcli.predictor import Predictor
+from avsegcli.inference.checkpoint import load_checkpoint, save_checkpoint
+from avsegcli.inference.torch_predictor import Predictor
+from avsegcli.synthesis.composer import ComposedDataset, Composer
+from avsegcli.synthesis.parts import Parts
 
 AGREEMENTS = (
     (0.6, 0.1, 0.1, 0.3),

@@ -10,7 +10,7 @@ python3 - "$folder/parts" <<'PYTHON'
 import sys
 from pathlib import Path
 
-from avsegcli.datasets.toy import write_toy_parts
+from avsegcli.synthesis.toy import write_toy_parts
 
 write_toy_parts(Path(sys.argv[1]))
 PYTHON

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from avsegcli.checkpoint import save_checkpoint
 from avsegcli.config import ModelConfig, load_config
-from avsegcli.datasets.avss_writer import write_avss
-from avsegcli.datasets.toy import CLASSES, write_toy_parts
+from avsegcli.inference.checkpoint import save_checkpoint
 from avsegcli.model.qsd import build_qsd
+from avsegcli.synthesis.toy import CLASSES, write_toy_parts
+from avsegcli.synthesis.writer import write_avss
 from avsegcli.training import data, run
 
 # Who runs the tests may ignore signals (nohup, a shell's background), and programs inherit that.

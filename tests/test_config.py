@@ -6,8 +6,8 @@ import pytest
 
 from avsegcli.config import DATASETS, PRESETS, TASKS, Config, config_from_dict, load_config
 from avsegcli.datasets.avsbench_files import LAYOUTS
-from avsegcli.datasets.casting import Task
 from avsegcli.errors import ConfigError
+from avsegcli.synthesis.sampler import Task
 
 
 @pytest.mark.parametrize("dataset", [None, *DATASETS])

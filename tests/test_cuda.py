@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from avsegcli.checkpoint import load_checkpoint
-from avsegcli.cli import main
+from avsegcli.cli.main import main
 from avsegcli.config import load_config
-from avsegcli.datasets.batch import collate, make_sample
-from avsegcli.datasets.layouts import open_dataset
+from avsegcli.datasets.collate import collate, make_sample
+from avsegcli.datasets.registry import open_dataset
 from avsegcli.datasets.testset import packaged_testset
 from avsegcli.datasets.transforms import log_mel_of
-from avsegcli.predictor import Predictor
-from avsegcli.segmenter import Segmenter
+from avsegcli.inference.checkpoint import load_checkpoint
+from avsegcli.inference.torch_predictor import Predictor
+from avsegcli.segment.segmenter import Segmenter
 from avsegcli.training.data import StoredData
-from avsegcli.training.team import Team
+from avsegcli.training.ddp import Team
 from avsegcli.training.trainer import Trainer
 
 pytestmark = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from avsegcli.cli import app
+from avsegcli.cli.main import app
 from avsegcli.config import load_config
 
 ROOT = Path(__file__).parent.parent

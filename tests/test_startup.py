@@ -11,7 +11,7 @@ HEAVY = {"torch", "numpy", "av", "cv2", "scipy", "rich"}
 )
 def test_help_imports_nothing_heavy(words):
     program = (
-        "import sys\nfrom avsegcli.cli import main\n"
+        "import sys\nfrom avsegcli.cli.main import main\n"
         f"main({words!r})\nprint(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from videos import Read, RedWhenLoud, tone, write_video
 
-from avsegcli import segmenter
-from avsegcli.cli import main
+from avsegcli.cli.main import main
+from avsegcli.segment import segmenter
 
 SMALL = {"width": 64, "height": 48, "seconds": 0.4, "rate": Fraction(15)}
 
@@ -233,8 +233,8 @@ def test_all_of_them_in_one_run(clip, tmp_path, monkeypatch, capsys):
 PROGRAM = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-from avsegcli import segmenter
-from avsegcli.cli import script
+from avsegcli.segment import segmenter
+from avsegcli.cli.main import script
 from videos import RedWhenLoud
 segmenter.open_predictor = lambda *_: RedWhenLoud()
 {first}
@@ -440,7 +440,7 @@ def test_ctrl_c_while_modules_load_is_quiet():
         "    def find_spec(self, name, *_):\n"
         "        if name == 'typer': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupted())\n"
-        "import avsegcli.cli"
+        "import avsegcli.cli.main"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "")

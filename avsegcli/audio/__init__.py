@@ -1,1 +1,1 @@
-"""Waveforms: front end and mixing. No torch."""
+"""Waveforms: loading, log-mel examples, noise and separation. No torch."""

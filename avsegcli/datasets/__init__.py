@@ -1,1 +1,1 @@
-"""Clips to learn from and to score on: from disk, or composed from parts."""
+"""Data sets of labelled clips on disk."""

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.avsbench_files import LAYOUTS, Row, Subset, read_table
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.datasets.files import (
+from avsegcli.datasets.io import (
     BACKGROUND,
     read_classes,
     read_indices,
     read_picture,
     read_waveform,
 )
-from avsegcli.datasets.palette import colours_to_labels
+from avsegcli.datasets.label_colors import colours_to_labels
 from avsegcli.errors import DataError
 
 BINARY = (BACKGROUND, "object")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avsegcli.audio.log_mel import SAMPLE_RATE
-from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.avsbench import AvsBench, UnknownColourError
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, PUBLISHED, Subset, read_table
 from avsegcli.datasets.log_mel_file import read_log_mel
+from avsegcli.device import usable_cpus
 from avsegcli.errors import DataError
 
 SHORT_S = 0.1  # by which a sound may be shorter than its frames without being called short

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.evaluation.class_metrics import ClassSums
-from avsegcli.evaluation.metrics import Sums
+from avsegcli.evaluation.metrics.avsbench import Sums
+from avsegcli.evaluation.metrics.miou import ClassSums
 
 RESAMPLES = 10_000
 LEVEL = 0.95

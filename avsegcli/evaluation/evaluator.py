@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
-from avsegcli.datasets.frames import resize_labels
 from avsegcli.datasets.transforms import Convention, log_mel_of
+from avsegcli.distributed import ALONE, Processes
 from avsegcli.errors import DataError
+from avsegcli.evaluation.audio_dependence import Listening, ListeningScores
 from avsegcli.evaluation.bootstrap import ClipTable, Interval, confidence_intervals
-from avsegcli.evaluation.class_metrics import Avss, AvssScores, ClassSums, PooledScores
-from avsegcli.evaluation.classes import ClassMap, match_classes
-from avsegcli.evaluation.davis import Davis, DavisScores
+from avsegcli.evaluation.class_mapping import ClassMap, match_classes
 from avsegcli.evaluation.gallery import Gallery
-from avsegcli.evaluation.listening import Listening, ListeningScores
-from avsegcli.evaluation.metrics import (
+from avsegcli.evaluation.metrics.avsbench import (
     Accumulator,
     Group,
     ScoredFrame,
@@ -29,6 +27,9 @@ from avsegcli.evaluation.metrics import (
     iou,
     mean,
 )
+from avsegcli.evaluation.metrics.davis import Davis, DavisScores
+from avsegcli.evaluation.metrics.miou import Avss, AvssScores, ClassSums, PooledScores
+from avsegcli.evaluation.metrics.registry import MetricSettings, all_metrics, own_metrics
 from avsegcli.evaluation.prediction import (
     PROTOCOL_SIZE,
     ClipPrediction,
@@ -36,10 +37,9 @@ from avsegcli.evaluation.prediction import (
     Size,
     predict_clip,
 )
-from avsegcli.evaluation.processes import ALONE, Processes
 from avsegcli.evaluation.read_ahead import read_ahead
-from avsegcli.evaluation.registry import MetricSettings, all_metrics, own_metrics
-from avsegcli.evaluation.stored import StoredMasks
+from avsegcli.evaluation.saved_predictions import StoredMasks
+from avsegcli.inference.preprocess import resize_labels
 
 Kind = TypeVar("Kind", bound=Accumulator)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.media.palette import class_colour
+from avsegcli.render.colors import class_colour
 
 CELL_HEIGHT = 108  # pixels of a small picture
 WIDEST_CELL = 192

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.evaluation.metrics import HALF
+from avsegcli.evaluation.metrics.avsbench import HALF
 
 Size = Literal["protocol", "native"]
 PROTOCOL_SIZE = (224, 224)  # rows, columns: the size at which AVSBench is scored
@@ -15,7 +15,7 @@ LONGEST_WINDOW = 10  # frames: AVSBench's longest clips; what is longer is predi
 
 
 class ClipPredictor(Protocol):
-    """What is scored: `avsegcli.predictor.Predictor`, or any system that can do the same."""
+    """A system to score: `torch_predictor.Predictor`, or any other with this interface."""
 
     classes: tuple[str, ...]  # background first
     num_frames: int  # frames that it likes to see at once

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from avsegcli.evaluation.audio_dependence import ListeningScores
 from avsegcli.evaluation.bootstrap import Interval
 from avsegcli.evaluation.evaluator import Scores
-from avsegcli.evaluation.listening import ListeningScores
-from avsegcli.evaluation.registry import all_metrics, all_numbers, read_number
+from avsegcli.evaluation.metrics.registry import all_metrics, all_numbers, read_number
 
 
 def score_tables(scores: Scores) -> list[Table]:

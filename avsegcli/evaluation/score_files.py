@@ -15,7 +15,7 @@ from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.gallery import Gallery, draw_sheet
 from avsegcli.evaluation.html_report import html_report
 from avsegcli.evaluation.report import label_of, listening_rows, metric_rows
-from avsegcli.whole_file import check_new, place_of, write_whole
+from avsegcli.files.atomic import check_new, place_of, write_whole
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
 SHEETS = (".png", ".jpg", ".jpeg")

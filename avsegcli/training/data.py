@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
-from avsegcli.cpus import usable_cpus
 from avsegcli.datasets.avsbench_files import find_subset
-from avsegcli.datasets.batch import Batch, Sample, collate, make_sample
-from avsegcli.datasets.casting import Task
 from avsegcli.datasets.clip import ClipDataset
-from avsegcli.datasets.compose import ComposedDataset, Composer
-from avsegcli.datasets.composition import CompositionSettings
-from avsegcli.datasets.layouts import open_dataset
-from avsegcli.datasets.parts import Parts
+from avsegcli.datasets.collate import Batch, Sample, collate, make_sample
+from avsegcli.datasets.registry import open_dataset
 from avsegcli.datasets.transforms import Convention
-from avsegcli.datasets.videos import VideoFolder
+from avsegcli.datasets.video_folder import VideoFolder
+from avsegcli.device import usable_cpus
+from avsegcli.distributed import ALONE, Processes
 from avsegcli.errors import AvsegError, ConfigError, DataError
-from avsegcli.evaluation.processes import ALONE, Processes
+from avsegcli.synthesis.composer import ComposedDataset, Composer
+from avsegcli.synthesis.parts import Parts
+from avsegcli.synthesis.ranges import CompositionSettings
+from avsegcli.synthesis.sampler import Task
 from avsegcli.training.interrupt import ECHO
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.

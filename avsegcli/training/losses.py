@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avsegcli.config import LossConfig
-from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import IGNORE
+from avsegcli.datasets.collate import Batch
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.model.qsd import QSDOutput
+from avsegcli.training.ddp import mean_over_team
 from avsegcli.training.distances import box_distances, focal, mask_distances
 from avsegcli.training.matcher import NO_QUERY, match
-from avsegcli.training.team import mean_over_team
 
 
 def segmentation_losses(

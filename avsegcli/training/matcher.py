@@ -5,7 +5,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from avsegcli.config import LossConfig
-from avsegcli.datasets.batch import Objects
+from avsegcli.datasets.collate import Objects
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.training.distances import box_distances, focal, mask_distances
 

@@ -3,16 +3,19 @@
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import Config
 from avsegcli.datasets.avsbench_files import find_subset
-from avsegcli.datasets.layouts import find_root
+from avsegcli.datasets.registry import find_root
 from avsegcli.errors import DataError, WeightsError
+from avsegcli.files.weights import find
+from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import StoredData, open_training
-from avsegcli.training.idle_settings import idle_settings
+from avsegcli.training.ddp import join_team
+from avsegcli.training.ineffective_settings import idle_settings
+from avsegcli.training.out_of_memory import told_as_too_little
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
@@ -21,10 +24,7 @@ from avsegcli.training.run_folder import (
     remove_unfinished,
     saved_settings,
 )
-from avsegcli.training.shortage import told_as_too_little
-from avsegcli.training.team import join_team
 from avsegcli.training.trainer import Trainer
-from avsegcli.weights import find
 
 
 @told_as_too_little()

@@ -7,8 +7,8 @@ from typing import Any
 
 from avsegcli.config import Config
 from avsegcli.errors import AvsegError
+from avsegcli.files.atomic import HIDDEN, check_place, place_of
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, former_logs
-from avsegcli.whole_file import HIDDEN, check_place, place_of
 
 CONFIG, STATE = "config.json", "state.pt"
 BEST, LAST = "best.safetensors", "last.safetensors"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.errors import AvsegError
-from avsegcli.whole_file import told_as_cannot_write, write_whole
+from avsegcli.files.atomic import told_as_cannot_write, write_whole
 
 STEPS, SCORES, PANELS, BOARD = "train_log.csv", "val_log.csv", "panels", "tensorboard"
 FORMER_NAMES = {"log.csv": STEPS, "scores.csv": SCORES}  # of older versions

@@ -13,22 +13,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from avsegcli.checkpoint import LoadedModel, save_checkpoint
 from avsegcli.config import Config
-from avsegcli.datasets.batch import Batch
 from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.collate import Batch
 from avsegcli.datasets.transforms import Convention
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
+from avsegcli.files.atomic import write_whole, written_whole
+from avsegcli.inference.checkpoint import LoadedModel, save_checkpoint
+from avsegcli.inference.torch_predictor import Predictor
 from avsegcli.model.pretrained import UNREADABLE
 from avsegcli.model.qsd import QSD, build_qsd
-from avsegcli.predictor import Predictor
+from avsegcli.training.activation_checkpointing import recompute_activations
 from avsegcli.training.data import TrainingData
+from avsegcli.training.ddp import Team, mean_over_team
 from avsegcli.training.interrupt import unbroken
 from avsegcli.training.losses import qsd_losses
-from avsegcli.training.memory import recompute_activations
-from avsegcli.training.optimizer import build_optimizer, fixed_modules
-from avsegcli.training.panels import draw_panel
+from avsegcli.training.optim import build_optimizer, fixed_modules
+from avsegcli.training.preview import draw_panel
 from avsegcli.training.run_folder import (
     CONFIG,
     STATE,
@@ -38,8 +40,6 @@ from avsegcli.training.run_folder import (
 )
 from avsegcli.training.run_log import RunLog
 from avsegcli.training.schedule import WeightAverage, lr_factor
-from avsegcli.training.team import Team, mean_over_team
-from avsegcli.whole_file import write_whole, written_whole
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state

@@ -8,15 +8,15 @@ import pytest
 import soundfile
 
 from avsegcli.datasets.avsbench import BINARY, AvsBench
-from avsegcli.datasets.avss_writer import write_avss
-from avsegcli.datasets.compose import Composer
-from avsegcli.datasets.files import read_indices
-from avsegcli.datasets.layouts import open_clips
-from avsegcli.datasets.palette import labels_to_colours
-from avsegcli.datasets.parts import Parts
-from avsegcli.datasets.toy import write_toy_parts
+from avsegcli.datasets.io import read_indices
+from avsegcli.datasets.label_colors import labels_to_colours
+from avsegcli.datasets.registry import open_clips
 from avsegcli.errors import DataError
-from avsegcli.indexed_png import encode_indexed_png
+from avsegcli.files.indexed_png import encode_indexed_png
+from avsegcli.synthesis.composer import Composer
+from avsegcli.synthesis.parts import Parts
+from avsegcli.synthesis.toy import write_toy_parts
+from avsegcli.synthesis.writer import write_avss
 
 SIZE = (24, 32)  # rows, columns of the drawn clips
 MASK = np.zeros(SIZE, np.uint8)

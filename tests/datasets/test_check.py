@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from avsegcli.cli import main
+from avsegcli.cli.main import main
 from avsegcli.datasets.check import check_avsbench
-from avsegcli.datasets.fake import write_fake
 from avsegcli.errors import DataError
+from avsegcli.synthesis.fake_avsbench import write_fake
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import torch
 
 from avsegcli.datasets.avsbench import AvsBench
 from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.fake import write_fake
 from avsegcli.datasets.log_mel_file import read_log_mel
 from avsegcli.datasets.transforms import clip_log_mel, log_mel_of
 from avsegcli.errors import DataError
+from avsegcli.synthesis.fake_avsbench import write_fake
 
 EXAMPLES = torch.rand(5, 1, 96, 64)
 

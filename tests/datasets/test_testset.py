@@ -1,8 +1,8 @@
 import numpy as np
 
-from avsegcli.checkpoint import load_checkpoint
-from avsegcli.datasets.layouts import open_clips
+from avsegcli.datasets.registry import open_clips
 from avsegcli.datasets.testset import packaged_testset
+from avsegcli.inference.checkpoint import load_checkpoint
 
 
 def test_forty_clips_of_five_seconds_with_classes_of_the_packaged_model():

@@ -10,9 +10,9 @@ from avsegcli.evaluation.bootstrap import (
     confidence_intervals,
     difference_intervals,
 )
-from avsegcli.evaluation.class_metrics import ClassSums
 from avsegcli.evaluation.evaluator import evaluate
-from avsegcli.evaluation.registry import BUILT_IN, read_number
+from avsegcli.evaluation.metrics.miou import ClassSums
+from avsegcli.evaluation.metrics.registry import BUILT_IN, read_number
 
 
 def random_clips(count=6, seed=0):

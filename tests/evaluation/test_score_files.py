@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from test_evaluator import Clips, Sees, clip, squares
+from drawn_clips import Clips, Sees, clip, squares
 
 from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.evaluation.evaluator import evaluate

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from avsegcli.cli import main
+from avsegcli.cli.main import main
 from avsegcli.config import DataConfig
 from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.parts import Parts
 from avsegcli.errors import DataError
+from avsegcli.synthesis.parts import Parts
 from avsegcli.training.data import ComposedData, StoredData, open_training
 
 CONFIG = DataConfig(size=64, num_frames=2, batch_size=2, workers=0, clips_per_epoch=10)

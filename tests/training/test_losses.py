@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from avsegcli.config import LossConfig
-from avsegcli.datasets.batch import Batch, Objects, Target
+from avsegcli.datasets.collate import Batch, Objects, Target
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.training.losses import heard_loss, segmentation_losses, visible_loss
 from avsegcli.training.matcher import NO_QUERY, match

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import avsegcli.training.trainer
-from avsegcli.checkpoint import load_checkpoint
 from avsegcli.config import load_config
 from avsegcli.datasets.clip import Clip
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
+from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.training.data import StoredData
-from avsegcli.training.team import Team
+from avsegcli.training.ddp import Team
 from avsegcli.training.trainer import Trainer
 
 SETTINGS = [

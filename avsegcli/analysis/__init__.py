@@ -1,0 +1,1 @@
+"""Studies of a trained model: t-SNE, codebook, ablation, qualitative examples."""

@@ -1,0 +1,178 @@
+"""`avseg data`: look at data sets, put downloads in place, write fake ones, make parts."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avsegcli.cli.options import DataRoot, clip_progress
+from avsegcli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from avsegcli.datasets.check import SplitCheck
+
+MOST_PROBLEMS = 5  # of a split that are told
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Check, import or fake AVSBench, or make parts of COCO and VGGSound.\n\n"
+    "Example: avseg data check AVSBench",
+)
+
+
+class SubsetChoice(StrEnum):
+    """The subsets of AVSBench."""
+
+    S4 = "s4"
+    MS3 = "ms3"
+    AVSS = "avss"
+
+
+@app.command()
+def check(
+    root: Annotated[Path, typer.Argument(help="AVSBench's folder, or that of one subset.")],
+    dataset: Annotated[
+        SubsetChoice | None, typer.Option(help="Which subset.", show_default="all that are there")
+    ] = None,
+) -> None:
+    """Read every file of AVSBench, and say what is there, missing or damaged.
+
+    The exit code is 1 if a clip cannot be used.
+
+    Example: avseg data check AVSBench
+    """
+    from avsegcli.cli.tables import print_table
+    from avsegcli.datasets.check import check_avsbench
+
+    with clip_progress() as update:
+        checks = check_avsbench(root, dataset.value if dataset else None, on_progress=update)
+    print_table(_check_table(checks))
+    for split in checks:
+        for problem in split.problems[:MOST_PROBLEMS]:
+            typer.echo(f"{split.subset} {split.split}: {problem}")
+        if len(split.problems) > MOST_PROBLEMS:
+            more = len(split.problems) - MOST_PROBLEMS
+            typer.echo(f"{split.subset} {split.split}: and {more} more")
+    if any(split.usable < split.clips for split in checks):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_files(
+    source: Annotated[Path, typer.Argument(help="What was downloaded: a zip file or a folder.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Put a download of AVSBench in place.
+
+    Files that are there already are skipped: what was interrupted goes on.
+
+    Example: avseg data import Single-source.zip --data-root AVSBench
+    """
+    from avsegcli.datasets.import_archive import import_avsbench
+    from avsegcli.datasets.registry import name_root
+
+    root = name_root(data_root)
+    with clip_progress() as update:
+        done = import_avsbench(source, root, on_progress=update)
+    typer.echo(f"{root}: {done.copied} files copied, {done.skipped} were there")
+
+
+@app.command()
+def vpo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The parts folder; must not exist yet.")
+    ],
+    coco: Annotated[Path, typer.Option(help="COCO's instances, as instances_val2017.json.")],
+    images: Annotated[Path, typer.Option(help="The folder of COCO's photos.")],
+    vggsound: Annotated[
+        Path, typer.Option(help='Folders of recordings, called by class as "dog barking".')
+    ],
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FOLDER=CATEGORY: a folder of sounds whose name does not tell its category of "
+            "COCO; may be given more than once."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace such parts at the output.")
+    ] = False,
+) -> None:
+    """Make a parts folder of COCO's objects and VGGSound's sounds.
+
+    'avseg compose' makes clips of it, as the VPO sets are: single, multi or semantic.
+
+    Example: avseg data vpo --coco ann.json --images val2017 --vggsound sounds -o parts
+    """
+    from avsegcli.synthesis.vpo import write_vpo_parts
+
+    pairs = {}
+    for words in pair or []:
+        folder, equals, category = words.rpartition("=")
+        if not equals:
+            raise ConfigError(f"'{words}' is no pair", 'write it as --pair "FOLDER=CATEGORY"')
+        pairs[folder] = category
+    with clip_progress() as update:
+        parts = write_vpo_parts(
+            coco, images, vggsound, output, pairs=pairs, force=force, on_progress=update
+        )
+    typer.echo(
+        f"{output}: {len(parts.classes)} classes, {parts.objects} cutouts, "
+        f"{parts.backgrounds} backgrounds, {parts.sounds} sounds"
+    )
+
+
+@app.command()
+def fake(
+    root: Annotated[Path, typer.Argument(help="The folder that stands for AVSBench's.")],
+    dataset: Annotated[SubsetChoice, typer.Option(help="Which subset.")],
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips of each split.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same clips.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an older subset at the same place.")
+    ] = False,
+) -> None:
+    """Write a small set of drawn shapes that beep, in the very layout of AVSBench.
+
+    With it every command can be tried without AVSBench. Nothing that is learned of it is of use.
+
+    Example: avseg data fake AVSBench --dataset avss --clips 8
+    """
+    from avsegcli.datasets.avsbench_files import LAYOUTS
+    from avsegcli.synthesis.fake_avsbench import write_fake
+
+    count = write_fake(root, dataset.value, clips=clips, seed=seed, force=force)
+    typer.echo(f"{root / LAYOUTS[dataset.value].folder}: {count} clips")
+
+
+def _check_table(checks: "list[SplitCheck]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    from avsegcli.datasets.avsbench_files import PUBLISHED
+
+    table = Table(box=box.SIMPLE_HEAD, padding=0)  # nine columns in 80 characters
+    table.add_column("split", no_wrap=True)
+    titles = "clips", "usable", "unknown\ncolours", "frames", "sizes"
+    for title in (*titles, "no\nsound", "short\nsound", "log-mel"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for split in checks:
+        width, height = split.sizes[0] if split.sizes else (0, 0)
+        more = f"\nand {len(split.sizes) - 1} more" if len(split.sizes) > 1 else ""
+        table.add_row(
+            f"{split.subset} {split.split}",
+            str(split.clips) + ("" if split.published is None else f" of {split.published}"),
+            *map(str, (split.usable, split.unknown_colours, split.frames)),
+            f"{width} x {height}{more}" if split.sizes else "-",
+            *map(str, (split.silent, split.short, split.log_mel)),
+        )
+    for subset in dict.fromkeys(split.subset for split in checks):
+        published = PUBLISHED[subset].get("")
+        if published is not None:
+            clips = sum(split.clips for split in checks if split.subset == subset)
+            table.caption = f"{subset}: {clips} of {published} published clips"
+    return table

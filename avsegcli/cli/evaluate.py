@@ -1,0 +1,207 @@
+"""`avseg eval`: score a model on a data set, by every convention."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avsegcli import __version__
+from avsegcli.cli.options import (
+    DataRoot,
+    Dataset,
+    Device,
+    Engine,
+    EngineChoice,
+    Force,
+    Split,
+    Weights,
+    clip_progress,
+    name_of_clips,
+    open_clips,
+    origin_of,
+)
+from avsegcli.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from avsegcli.inference.graph_predictor import GraphPredictor
+    from avsegcli.inference.torch_predictor import Predictor
+
+
+class SizeChoice(StrEnum):
+    """At what size frames are scored."""
+
+    PROTOCOL = "protocol"
+    NATIVE = "native"
+
+
+class ConventionChoice(StrEnum):
+    """How log-mel examples are cut from the sound."""
+
+    ALIGNED = "aligned"
+    AVSBENCH = "avsbench"
+    STORED = "stored"
+
+
+class GroupChoice(StrEnum):
+    """Whose F curves are averaged before the best threshold is taken."""
+
+    VIDEO = "video"
+    FRAME = "frame"
+    SPLIT = "split"
+
+
+def evaluate(
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    split: Split = "test",
+    weights: Weights = None,
+    device: Device = "auto",
+    engine: Engine = EngineChoice.AUTO,
+    size: Annotated[
+        SizeChoice,
+        typer.Option(help="Size of scoring: protocol (224 x 224, as AVSBench) or native."),
+    ] = SizeChoice.PROTOCOL,
+    f_group: Annotated[
+        GroupChoice, typer.Option("--f-group", help="Group of frames of the tpavi F.")
+    ] = GroupChoice.VIDEO,
+    convention: Annotated[
+        ConventionChoice,
+        typer.Option(
+            help="Frame t is heard from second t on (aligned), from 0.96 t s on, as AVSBench's own "
+            "log-mel files (avsbench), or is read from these files (stored)."
+        ),
+    ] = ConventionChoice.ALIGNED,
+    listen: Annotated[
+        bool,
+        typer.Option(
+            "--listen/--no-listen", help="Also mute and swap the sound: does the model listen?"
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Seed of the sounds that --listen swaps in, and of the resamples."
+        ),
+    ] = 0,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Resamples of the clips for 95 % confidence intervals; 0: no intervals."
+        ),
+    ] = 10_000,
+    import_preds: Annotated[
+        Path | None,
+        typer.Option(help="Score masks of another system instead: PNG by clip, or COCO RLE JSON."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all numbers to this file.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Also write them as a table, a number a row.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also draw the worst and best clips: .png or .jpg.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with everything: .html.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Threads that read clips while others are scored.")
+    ] = 2,
+    multi_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--multi-gpu", help="Share the clips among all GPUs; the numbers are the same."
+        ),
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Score a model on labelled clips, by every convention in use.
+
+    Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
+    """
+    from avsegcli.cli.tables import print_table
+    from avsegcli.distributed import (
+        ALONE,
+        launch,
+        launched_processes,
+        number_launched,
+    )
+    from avsegcli.evaluation.evaluator import evaluate as score
+    from avsegcli.evaluation.gallery import Gallery
+    from avsegcli.evaluation.report import score_tables
+    from avsegcli.evaluation.saved_predictions import StoredMasks
+    from avsegcli.evaluation.score_files import ScoreFiles
+    from avsegcli.inference.predictor import open_predictor
+    from avsegcli.training.run_folder import check_not_run_file
+
+    files = ScoreFiles(json_file, csv_file, sheet, report)
+    files.check(force=force)
+    for path in (json_file, csv_file, sheet, report):
+        if path is not None:
+            check_not_run_file(path)
+    for_a_model = {
+        "--weights": weights is not None,
+        "--device": device != "auto",
+        "--engine": engine is not EngineChoice.AUTO,
+        "--convention": convention is not ConventionChoice.ALIGNED,
+        "--listen": listen,
+        "--multi-gpu": multi_gpu,
+    }
+    given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
+    if import_preds is not None and given:
+        raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
+    if not multi_gpu and "RANK" in os.environ and number_launched() > 1:
+        raise ConfigError(
+            "several processes were started, and each would score every clip",
+            "--multi-gpu shares the clips among them, on CPUs too",
+        )
+    processes = launched_processes() if multi_gpu else ALONE
+    if processes is None:
+        raise typer.Exit(launch(sys.argv[1:]))
+    quiet = not processes.is_main
+    clips = open_clips(dataset, split, data_root, listen=listen, quiet=quiet)
+    judged: StoredMasks | GraphPredictor | Predictor
+    if import_preds is not None:
+        judged = StoredMasks(import_preds, clips.classes)
+        said = f"masks of {import_preds}"
+        origin = {"model": said}
+    else:
+        judged = open_predictor(weights, device, engine.value)
+        said = f"{judged.model_name} on {judged.device_name}"
+        origin = {"model": judged.model_name, **origin_of(weights), "convention": convention.value}
+    origin |= {"data": name_of_clips(dataset), "split": split, "avseg": __version__}
+    if not quiet:
+        typer.echo(said, err=True)
+
+    gallery = Gallery()
+    with clip_progress(quiet=quiet) as update:
+        scores = score(
+            judged,
+            clips,
+            size=size.value,
+            group=f_group.value,
+            convention=convention.value,
+            listen=listen,
+            seed=seed,
+            bootstrap=bootstrap,
+            gallery=gallery if files.show_clips else None,
+            workers=workers,
+            processes=processes,
+            progress=update,
+        )
+    if quiet:
+        return
+    if isinstance(judged, StoredMasks) and judged.unnamed:
+        of = f"{len(judged.unnamed)} of {len(clips)} clips, as '{min(judged.unnamed)}'"
+        if len(judged.unnamed) == len(clips):
+            raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
+        typer.echo(f"{import_preds} names no object in {of}", err=True)
+    try:  # neither a full disk nor a closed pipe costs both
+        files.write(scores, gallery, origin)
+    finally:
+        for table in score_tables(scores):
+            print_table(table)

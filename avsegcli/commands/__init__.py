@@ -1,1 +1,0 @@
-"""One thin file for each command: read the options, call the library once, print."""

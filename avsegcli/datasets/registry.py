@@ -1,0 +1,90 @@
+"""Open a data set on disk, by name or whichever of the known layouts it has."""
+
+import os
+from pathlib import Path
+
+from avsegcli.datasets.avsbench import AvsBench
+from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, find_subset
+from avsegcli.datasets.video_folder import VideoFolder
+from avsegcli.errors import ConfigError, DataError
+
+ROOT_VARIABLE = "AVSEG_DATA"  # environment variable: AVSBench's root
+
+
+def open_dataset(
+    dataset: str, split: str = "test", data_root: Path | None = None
+) -> AvsBench | VideoFolder:
+    """Open a subset of AVSBench by its name, or a folder of clips.
+
+    Args:
+        dataset: "s4", "ms3", "avss" or a folder, see `open_clips`; a folder that is called like
+            a subset is written ./avss.
+        split: which clips.
+        data_root: AVSBench's root, or the subset's own folder; without it that of the
+            environment variable AVSEG_DATA. A folder does not need it.
+
+    Raises:
+        ConfigError: if a subset is asked for and its root is not said.
+        DataError: if there are no such data.
+    """
+    subset = find_subset(dataset)
+    if subset is None:
+        return open_clips(Path(dataset), split)
+    return AvsBench(find_root(dataset, data_root), split, subset=subset)
+
+
+def find_root(dataset: str, data_root: Path | None = None) -> Path:
+    """Find AVSBench's root: the one that is given, else that of AVSEG_DATA.
+
+    Raises:
+        ConfigError: if neither is said.
+        DataError: if there is no such folder.
+    """
+    root = name_root(data_root, f"'{dataset}' needs AVSBench")
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder", HANDED_OUT)
+    return root
+
+
+def name_root(data_root: Path | None = None, reason: str = "AVSBench's place is not known") -> Path:
+    """Name AVSBench's root, whether it is there or not.
+
+    Raises:
+        ConfigError: if neither `data_root` nor AVSEG_DATA says it; begins with the reason.
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    root = Path(named) if data_root is None and named else data_root
+    if root is None:
+        raise ConfigError(f"{reason}: say where with --data-root or {ROOT_VARIABLE}", HANDED_OUT)
+    return root
+
+
+def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
+    """Open a folder of clips.
+
+    Args:
+        root: what `avseg compose` wrote, a subset of AVSBench, or videos with masks.
+        split: which clips; videos with masks have no splits.
+
+    Raises:
+        DataError: if there is no such folder, its layout is none of these, or it has no clips.
+    """
+    if not root.is_dir():
+        names = ", ".join(LAYOUTS)
+        raise DataError(f"{root} is no folder, and no subset of AVSBench ({names})", HANDED_OUT)
+    for subset, layout in LAYOUTS.items():
+        if (root / layout.table).is_file():
+            return AvsBench(root, split, subset=subset)
+    if (root / "masks").is_dir():
+        return VideoFolder(root)
+    for subset, layout in LAYOUTS.items():
+        if (root / layout.folder / layout.table).is_file():
+            raise DataError(
+                f"{root} holds subsets of AVSBench",
+                f"name one: --dataset {subset} --data-root {root}",
+            )
+    tables = ", ".join(layout.table for layout in LAYOUTS.values())
+    raise DataError(
+        f"{root} is neither a data set of clips ({tables}) nor videos with masks (masks/)",
+        "'avseg compose' and 'avseg data fake' write such data sets.",
+    )

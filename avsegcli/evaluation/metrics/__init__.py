@@ -1,0 +1,1 @@
+"""The metrics of audio-visual segmentation, one file for each convention."""

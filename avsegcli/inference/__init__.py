@@ -1,0 +1,1 @@
+"""Run a trained network: checkpoints, backends, pre- and postprocessing."""

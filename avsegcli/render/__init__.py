@@ -1,0 +1,1 @@
+"""Paint masks and class names on frames."""

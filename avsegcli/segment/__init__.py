@@ -1,0 +1,1 @@
+"""Segment videos: windows, optical flow between frames, one video or many."""

@@ -1,0 +1,172 @@
+"""Which files are meant by the words of a command line."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.files.atomic import place_of
+from avsegcli.files.text import as_utf8
+
+VIDEO_SUFFIXES = frozenset(
+    {".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv"}
+    | {".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg", ".ogv", ".qt", ".ts", ".vob"}
+    | {".webm", ".wmv"}
+)
+PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+
+
+class Input(NamedTuple):
+    """One file to work on."""
+
+    path: Path
+    name: Path  # with its sub-folders, without suffix: what its outputs are called
+
+
+class _Found(NamedTuple):
+    path: Path
+    root: Path  # folder that it was looked for in
+
+
+def find_inputs(
+    words: Sequence[str], *, pictures: bool = False, outside: Sequence[Path] = ()
+) -> list[Input]:
+    """Find the files that are meant.
+
+    A word is a file, a folder (videos in it and its sub-folders, known by their suffix; hidden
+    ones are left out), a pattern such as `clips/**/*.mp4`, or `-`: names on standard input, one
+    a line or with a zero byte after each. Names of outputs keep the sub-folders below the folder
+    that all words share; where two would be called alike, they keep their suffix too.
+
+    Args:
+        words: as they are on the command line.
+        pictures: of folders take pictures too.
+        outside: folders of outputs, in which no input is looked for.
+
+    Returns:
+        Each file once, in the order of the words, those of a folder sorted by name.
+
+    Raises:
+        MediaError: if a folder or pattern has no video, nothing is named at all, or words share no
+            folder, being on several drives of Windows.
+    """
+    suffixes = _suffixes(pictures)
+    found: dict[str, _Found] = {}
+    for word in words:
+        for one in _files_of(word, suffixes, [place_of(folder) for folder in outside]):
+            found.setdefault(os.path.realpath(one.path), one)
+    if not found:
+        raise MediaError("no input is named on standard input", "Write one file name a line.")
+    try:
+        base = os.path.commonpath([os.path.abspath(one.root) for one in found.values()])  # noqa: PTH100
+    except ValueError as error:
+        raise MediaError(
+            "the inputs are on several drives",
+            "Give those of each drive to a command of their own.",
+        ) from error
+    below = [Path(os.path.relpath(one.path, base)) for one in found.values()]
+    stems = [path.with_suffix("") for path in below]
+    times = Counter(stems)
+    return [
+        Input(one.path, path if times[stem] > 1 else stem)
+        for one, path, stem in zip(found.values(), below, stems, strict=True)
+    ]
+
+
+def check_apart(
+    outputs: Iterable[Path],
+    words: Sequence[str],
+    *,
+    pictures: bool = False,
+    outside: Sequence[Path] = (),
+) -> None:
+    """Make sure that the next run does not take outputs for inputs; see `find_inputs`.
+
+    Raises:
+        ConfigError: if one would be found in a folder.
+    """
+    suffixes = _suffixes(pictures)
+    roots = {place_of(Path(word)): Path(word) for word in words if is_folder(word)}
+    left_out = {place_of(folder) for folder in outside} - roots.keys()
+    for path in outputs if roots else ():
+        if path.suffix.lower() not in suffixes:
+            continue
+        up = place_of(path)
+        while not up.name.startswith(".") and up not in left_out and up != up.parent:
+            up = up.parent
+            if up in roots:
+                raise ConfigError(
+                    f"the next run would take {path} for an input, as it looks in all of "
+                    f"{roots[up]}",
+                    f"Put the outputs into a folder of their own: {roots[up] / 'painted'}/",
+                )
+
+
+def _suffixes(pictures: bool) -> frozenset[str]:
+    return VIDEO_SUFFIXES | PICTURE_SUFFIXES if pictures else VIDEO_SUFFIXES
+
+
+def is_folder(path: str | Path) -> bool:
+    """Tell whether a folder is known to be there; `Path.is_dir` may raise errors of the system."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def are_several(words: Sequence[str]) -> bool:
+    """Tell whether words may stand for more than one file, whatever they find."""
+    return len(words) != 1 or any(
+        word == "-" or is_folder(word) or (has_magic(word) and not Path(word).exists())
+        for word in words
+    )
+
+
+def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
+    path = Path(word)
+    if word == "-":
+        for line in _lines_of_stdin():
+            if is_folder(line):
+                raise MediaError(f"{line} is a folder", "Name files on standard input.")
+            yield _Found(Path(line), Path(line).parent)
+    elif is_folder(path):
+        yield from _files_below(path, suffixes, outside)
+    elif has_magic(word) and not path.exists():
+        fixed = []
+        for part in path.parent.parts:
+            if has_magic(part):
+                break
+            fixed.append(part)
+        files = sorted(Path(name) for name in glob(word, recursive=True))  # noqa: PTH207
+        files = [file for file in files if file.is_file()]
+        if not files:
+            raise MediaError(f"no file matches {word}", "Check the pattern and the folder.")
+        yield from (_Found(file, Path(*fixed)) for file in files)
+    else:
+        yield _Found(path, path.parent)
+
+
+def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
+    some = False
+    for name, folders, files in os.walk(folder):
+        here = Path(name)
+        folders[:] = sorted(
+            sub
+            for sub in folders
+            if not sub.startswith(".") and place_of(here / sub) not in outside
+        )
+        for file in sorted(files):
+            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
+                some = True
+                yield _Found(here / file, folder)
+    if not some:
+        raise MediaError(f"no video in {folder}", f"Looked for {', '.join(sorted(suffixes))}.")
+
+
+def _lines_of_stdin() -> list[str]:
+    data = as_utf8(sys.stdin.buffer.read()) if sys.stdin else b""
+    separator = b"\0" if b"\0" in data else b"\n"
+    return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(separator) if line.strip()]

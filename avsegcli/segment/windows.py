@@ -1,0 +1,142 @@
+"""Cut a stream of frames into windows for the network; put its answers back on every frame."""
+
+import math
+from collections.abc import Generator, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsegcli.audio.load import SoundReader
+from avsegcli.segment.optical_flow import Motion, Seen, small_luma
+from avsegcli.video.reader import VideoReader
+
+FRAME_MEMORY = 540_000_000  # bytes of full-size frames that may wait for their masks
+WINDOWS_ALIVE = 4  # being decoded, in the network, waiting for what comes next, being painted
+TIME_TOLERANCE = 1e-3  # of an analysis interval: time stamps are rounded
+
+
+class Window(NamedTuple):
+    """Consecutive frames of a video, some of which the network looks at."""
+
+    frames: list[Any]  # yuv420p, full size; the first one is analysed
+    analysed: list[int]  # T positions in `frames`, rising, starting with 0
+    pictures: list[NDArray[np.uint8]]  # T small RGB pictures of the analysed frames, (h, w, 3)
+    log_mel: NDArray[np.float32]  # (T, 96, 64), centred on the times of the analysed frames
+
+
+class Stretch(NamedTuple):
+    """An analysed frame and those up to the next one."""
+
+    frames: list[Any]  # yuv420p, full size; the first one is analysed
+    seen: Seen  # the first one and its probabilities
+
+
+class MaskedFrame(NamedTuple):
+    """A frame and what sounds where in it."""
+
+    frame: Any  # yuv420p, full size; may belong to the decoder
+    analysed: bool  # the network has seen this very frame
+    probs: NDArray[np.float32]  # (L + 1, h, w) class probabilities
+
+
+def cut_windows(
+    video: VideoReader, sound: SoundReader, *, num_frames: int, fps: float, size: int
+) -> Generator[Window, None, None]:
+    """Cut a video into windows of at most `num_frames` analysed frames.
+
+    Memory is bounded whatever the length and size of the video: the frames of the windows that
+    are alive at a time take at most `FRAME_MEMORY`. At 1080p30 and 4 analysed frames a second, 5
+    of them fit in a window; at 2160p30 it is one, and of larger or faster videos more frames are
+    analysed than asked for.
+
+    Args:
+        video: the pictures.
+        sound: the sound that goes with them, on the same clock.
+        num_frames: analysed frames in a window, T.
+        fps: analysed frames a second; of a video with fewer, all are.
+        size: longer side of the small pictures, in pixels.
+    """
+    limit = max(1, FRAME_MEMORY // (WINDOWS_ALIVE * video.width * video.height * 3 // 2))
+    frames: list[Any] = []
+    analysed: list[int] = []
+    pictures: list[NDArray[np.uint8]] = []
+    examples: list[NDArray[np.float32]] = []
+    start: float | None = None
+    due = -math.inf  # number of the next analysis time
+    for frame in video:
+        time = frame.time
+        start = time if start is None else start
+        number = (time - start) * fps + TIME_TOLERANCE
+        if number >= due or len(frames) >= limit:
+            due = np.floor(number) + 1  # of any size, unlike what math.floor can give
+            # An interval more would not fit, judged by the one before.
+            crowded = bool(analysed) and 2 * len(frames) - analysed[-1] > limit
+            if len(analysed) == num_frames or crowded:
+                yield Window(frames, analysed, pictures, np.stack(examples))
+                frames, analysed, pictures, examples = [], [], [], []
+            analysed.append(len(frames))
+            pictures.append(video.small_rgb(frame, size))
+            examples.append(sound.example(time))
+        frames.append(frame)
+    if frames:
+        yield Window(frames, analysed, pictures, np.stack(examples))
+
+
+def spread_masks(
+    answers: Iterator[tuple[Window, NDArray[np.float32]]],
+) -> Iterator[MaskedFrame]:
+    """Give every frame its probabilities; they are steady in time and follow what moves.
+
+    Frames after the last analysed one of a window wait for the first two of the next window;
+    those at the end of the video keep the last probabilities.
+
+    Args:
+        answers: windows in order, each with the probabilities of its T analysed frames,
+            ``(T, L + 1, h, w)``.
+    """
+    motion = Motion()
+    before: Stretch | None = None
+    for after in _steady(_stretches(answers), motion):
+        if before is not None:
+            yield from _between(before, after.seen, motion)
+        before = after
+    if before is not None:
+        for position, frame in enumerate(before.frames):
+            yield MaskedFrame(frame, position == 0, before.seen.probs)
+
+
+def _stretches(answers: Iterator[tuple[Window, NDArray[np.float32]]]) -> Iterator[Stretch]:
+    for window, probs in answers:
+        ends = [*window.analysed[1:], len(window.frames)]
+        for begin, end, answer in zip(window.analysed, ends, probs, strict=True):
+            frames = window.frames[begin:end]
+            window.frames[begin:end] = [None] * (end - begin)  # free each as soon as it is done
+            yield Stretch(frames, Seen(frames[0].time, small_luma(frames[0]), answer))
+
+
+def _steady(stretches: Iterator[Stretch], motion: Motion) -> Iterator[Stretch]:
+    """Compare each answer with its neighbours, as the network gave them."""
+    before: Seen | None = None
+    here: Stretch | None = None
+    for after in stretches:
+        if here is not None:
+            seen = here.seen
+            if before is not None:
+                here = here._replace(seen=motion.steady(before, seen, after.seen))
+            yield here
+            before = seen
+        here = after
+    if here is not None:
+        yield here
+
+
+def _between(stretch: Stretch, after: Seen, motion: Motion) -> Iterator[MaskedFrame]:
+    frames, before = stretch
+    for position, frame in enumerate(frames):
+        frames[position] = None
+        probs = before.probs
+        if position > 0:
+            weight = (frame.time - before.time) / (after.time - before.time)
+            probs = motion.between(before, after, frame, weight)
+        yield MaskedFrame(frame, position == 0, probs)

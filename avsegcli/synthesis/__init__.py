@@ -1,0 +1,1 @@
+"""Synthetic training data: labelled clips, composed from cutouts, photos and sounds."""

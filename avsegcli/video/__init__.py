@@ -1,0 +1,1 @@
+"""Video files: decoding, tone mapping, encoding and muxing with PyAV. No torch."""

@@ -1,0 +1,158 @@
+"""Frames and the sound of a file to a video file."""
+
+import math
+import os
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange
+
+from avsegcli.errors import MediaError
+from avsegcli.files.preflight import told_as_cannot_write
+from avsegcli.video.audio_mux import Sound
+from avsegcli.video.containers import Container, container_of
+from avsegcli.video.reader import SoundTrack, VideoReader
+
+os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, not errors only
+
+FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
+TELL_SHAPE = frozenset({"h264", "hevc"})  # codecs that tell the shape of their pixels
+
+
+class VideoWriter:
+    """Writes the frames of one video, with the sound of a file, to another file.
+
+    Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video, and
+    so are title, artist and what else its metadata say, chapters and the language of the sound.
+    H.264 with halved chroma knows even sizes only: a video of odd width or height is written
+    with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
+    players refuse it; VP9 (.webm) takes odd sizes as they are. Where a file cannot tell the shape
+    of pixels (.webm; .mkv by the codec), they are made square. Matroska and WebM know no time
+    below 0: where sound has a lead-in before it, as copied AAC has, picture and sound move by it.
+    Sound of another file ends with the picture, that of the video itself may outlast it.
+
+    Used as a context manager: the file is complete when the block ends without an error.
+
+    Args:
+        path: file to write; its suffix decides format and codecs, see `CONTAINERS`.
+        video: the video that the frames come from.
+        sound: the file whose sound goes with them.
+        name: of the file in error messages, if `path` is a temporary one.
+        container: what kind of file it is; None: what its suffix says.
+        encoder: FFmpeg's name of the encoder and its options; None: those of the container.
+        pix_fmt: what is encoded; None: the frames' yuv420p where the encoder takes their size.
+        time_base: unit of the time stamps that are encoded, in seconds; None: that of the video.
+        wide: the frames are this many times as wide as those of the video.
+
+    Raises:
+        MediaError: if the file cannot be written; so do the methods.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        video: VideoReader,
+        sound: Path | SoundTrack,
+        *,
+        name: Path | None = None,
+        container: Container | None = None,
+        encoder: tuple[str, dict[str, str]] | None = None,
+        pix_fmt: str | None = None,
+        time_base: Fraction | None = None,
+        wide: int = 1,
+    ) -> None:
+        self._name = name or path
+        container = container or container_of(path)
+        codec, options = encoder or container.video
+        with told_as_cannot_write(self._name):
+            self._output = _create(path, container)
+        try:
+            self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
+        except ValueError as error:
+            raise MediaError(
+                f"{self._name}: no {path.suffix} file holds what {codec} encodes",
+                "Choose another encoder, or another suffix.",
+            ) from error
+        self._stream.time_base = video.time_base
+        context = self._stream.codec_context
+        shape = video.sample_aspect_ratio
+        context.width, context.height = wide * video.width, video.height
+        if shape != 1 and not (
+            container.muxer in ("mp4", "mov") or context.codec.canonical_name in TELL_SHAPE
+        ):  # PyAV cannot put it into Matroska's own fields
+            context.width, shape = 2 * max(1, round(context.width * shape / 2)), Fraction(1)
+        odd = context.width % 2 or video.height % 2
+        context.pix_fmt = pix_fmt or ("yuv444p" if odd and codec in FULL_CHROMA else "yuv420p")
+        context.time_base = time_base or video.time_base
+        context.sample_aspect_ratio = shape
+        context.colorspace, context.color_trc = video.colorspace, video.color_trc
+        context.color_primaries, context.color_range = video.color_primaries, ColorRange.MPEG
+        context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
+        context.flags |= Flags.frame_duration  # else the last frame is shown for a guessed time
+        track = SoundTrack(sound) if isinstance(sound, Path) else sound
+        self._sound = Sound(track, self._output, container)
+        self._own_sound = track.path == video.path
+        self._output.metadata.update(video.metadata)
+        self._output.set_chapters(video.chapters)
+        self._unit = time_base
+        self._tick = -1  # in that unit, of the last frame
+        self._end = 0.0  # seconds, of the last frame
+
+    def write(self, frame: Any) -> None:
+        """Append one frame, yuv420p, with its time stamp.
+
+        It is left out if the encoder's time stamps are too coarse to tell it from the one before.
+        """
+        if self._unit is not None:
+            tick = math.floor(frame.pts * frame.time_base / self._unit + Fraction(1, 2))
+            if tick == self._tick:
+                return
+            self._tick = tick
+        frame.pict_type = 0  # else x264 repeats the choices of the encoder before it
+        self._end = float((frame.pts + frame.duration) * frame.time_base)
+        self._encode(frame)
+
+    def _encode(self, frame: Any | None) -> None:
+        with told_as_cannot_write(self._name):
+            for packet in self._stream.encode(frame):
+                self._add_sound(float(packet.dts * packet.time_base))
+                self._output.mux(packet)
+
+    def _add_sound(self, until: float) -> None:
+        for packet in self._sound.until(until):
+            try:
+                self._output.mux(packet)
+            except av.InvalidDataError:
+                if not self._sound.copied:
+                    raise
+                # A damaged packet is left out; who listens to the sound tells of it.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._encode(None)
+                end = math.inf if self._own_sound else self._end
+                with told_as_cannot_write(self._name):
+                    self._add_sound(end)
+                    self._output.close()
+        finally:
+            self._sound.close()
+            with suppress(av.FFmpegError):
+                self._output.close()
+
+
+def _create(path: Path, container: Container) -> Any:
+    return av.open(f"file:{path}", "w", format=container.muxer, container_options=container.options)

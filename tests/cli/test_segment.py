@@ -1,0 +1,139 @@
+import os
+import re
+
+import cv2
+import pytest
+from videos import Read, RedWhenLoud, write_video
+
+from avsegcli.cli.main import main
+from avsegcli.segment import segmenter
+
+
+@pytest.fixture(autouse=True)
+def red_when_loud(monkeypatch):
+    """Stand in for the network."""
+    monkeypatch.setattr(segmenter, "open_predictor", lambda *_: RedWhenLoud())
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("clip") / "a clip.mp4", seconds=2, on=((0.5, 2),))
+
+
+def test_a_clip_is_painted_and_told_about(clip, tmp_path, capsys):
+    output = tmp_path / "out.mp4"
+    assert main(["segment", str(clip), "-o", str(output)]) == 0
+    told = capsys.readouterr()
+    assert told.err == "avseg: red-when-loud (2 classes) on cpu\n"
+    assert re.search(r"beeper +00:00\.\d-00:02\.0 +1\.\d", told.out)
+    assert len(Read(output).frames) == 60
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_quiet_prints_nothing(clip, tmp_path, capsys):
+    assert main(["segment", str(clip), "-o", str(tmp_path / "out.mkv"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_silence_is_said(tmp_path, capsys):
+    source = write_video(tmp_path / "a.mp4", seconds=0.5, on=())
+    assert main(["segment", str(source), "-o", str(tmp_path / "out.mp4"), "--fps", "2"]) == 0
+    assert "nothing in the picture is found to sound" in capsys.readouterr().out
+
+
+def test_a_cut_off_file_is_painted_with_a_warning(tmp_path, capsys):
+    source = write_video(
+        tmp_path / "a.mp4", seconds=4, container_options={"movflags": "+faststart"}
+    )
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    assert main(["segment", str(source), "-o", str(tmp_path / "out.mp4"), "-q"]) == 0
+    told = capsys.readouterr().err
+    assert "avseg: warning: " in told
+    assert "ends early" in told
+    assert len(Read(tmp_path / "out.mp4").frames) > 10
+
+
+def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_path, capsys):
+    text = tmp_path / "text.mp4"
+    text.write_text("hello\n" * 50)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    silent = write_video(tmp_path / "silent.mp4", sound=None, seconds=0.2)
+    nowhere = tmp_path / "link"
+    nowhere.symlink_to("nowhere")
+    there = tmp_path / "there.mp4"
+    there.write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    output = tmp_path / "out.mp4"
+    for video, wanted, words in (
+        (tmp_path / "none.mp4", output, "no such file"),
+        (text, output, "not a video"),
+        (empty, output, "is empty"),
+        (os.devnull, output, "not a file"),
+        (clip, f"{nowhere}/", "no such folder"),
+        (silent, output, "has no sound"),
+        (clip, tmp_path / "out.xyz", "suffix"),
+        (clip, tmp_path / "no" / "out.mp4", "no such folder"),
+        (clip, there, "exists already"),
+        (clip, clip, "is the video itself"),
+    ):
+        assert main(["segment", str(video), "-o", str(wanted)]) == 1, words
+        told = capsys.readouterr()
+        lines = [line for line in told.err.splitlines() if "red-when-loud" not in line]
+        assert len(lines) == 2, told.err
+        assert lines[0].startswith("avseg: ")
+        assert words in lines[0]
+        assert told.out == ""
+    assert sorted(tmp_path.iterdir()) == before
+    assert there.read_text() == "precious"
+
+
+def test_wrong_options_are_code_2(clip, tmp_path, capsys):
+    output = str(tmp_path / "out.mp4")
+    assert main(["segment", str(clip), "-o", output, "--alpha", "3"]) == 2
+    for fps in ("0", "-3", "inf", "nan"):
+        assert main(["segment", str(clip), "-o", output, "--fps", fps]) == 2
+    capsys.readouterr()
+    for threshold in ("0", "2", "nan"):
+        assert main(["segment", str(clip), "-o", output, "--threshold", threshold]) == 2
+        assert "threshold must be above 0 and at most 1" in capsys.readouterr().err
+    assert main(["segment", str(clip)]) == 2
+    assert main(["segment", str(clip), "-o", output, "--every-frame"]) == 2
+    assert "--every-frame is of masks" in capsys.readouterr().err
+    gif = str(tmp_path / "out.gif")
+    assert main(["segment", str(clip), "-o", gif, "--crf", "20"]) == 2
+    assert "no painted video that is encoded so" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_palette_may_name_classes(clip, tmp_path, capsys):
+    words = ["segment", str(clip), "-o", f"{tmp_path}/new/", "--masks", f"{tmp_path}/new/masks"]
+    assert main([*words, "--palette", "bleeper=#0000ff"]) == 2
+    assert "no class is called 'bleeper'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main([*words, "--palette", "beeper=#0000ff", "--style", "outline", "--no-labels"]) == 0
+    picture = cv2.imread(str(tmp_path / "new" / "masks" / "000030.png"))
+    assert {tuple(colour) for colour in picture.reshape(-1, 3)} == {(0, 0, 0), (255, 0, 0)}
+    rgb = Read(tmp_path / "new" / "a clip.mp4").near(1.5).astype(int)
+    assert (rgb[..., 2] - rgb[..., :2].max(axis=-1)).max() > 100
+
+
+def test_an_option_is_not_the_value_of_another(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for option in ("--json", "--masks", "--timeline", "--report", "--json-summary"):
+        assert main(["segment", str(clip), option, "-o", "x.mp4"]) == 2
+        told = capsys.readouterr().err
+        assert f"{option} is followed by -o, and has no value" in told
+    assert list(tmp_path.iterdir()) == []
+    assert main(["segment", str(clip), "--json", "./-x", "-q"]) == 0
+    assert (tmp_path / "-x").exists()
+
+
+def test_ctrl_c_is_code_130_and_leaves_nothing(clip, tmp_path, capsys, monkeypatch):
+    def interrupted(self, frames, log_mel):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RedWhenLoud, "predict", interrupted)
+    assert main(["segment", str(clip), "-o", str(tmp_path / "out.mp4")]) == 130
+    capsys.readouterr()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,186 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from avsegcli.datasets.clip import Clip
+from avsegcli.datasets.io import write_picture
+from avsegcli.datasets.label_colors import label_colours, labels_to_colours
+from avsegcli.errors import DataError
+from avsegcli.evaluation.evaluator import evaluate
+from avsegcli.evaluation.saved_predictions import StoredMasks
+from avsegcli.files.indexed_png import encode_indexed_png
+
+CLASSES = ("background", "cat", "dog")
+LABELS = np.zeros((2, 8, 12), np.uint8)
+LABELS[0, :4, :6], LABELS[1, 2:6, 3:9] = 1, 2
+
+
+class OneClip:
+    def __init__(self, classes=CLASSES, labels=LABELS):
+        self.classes = classes
+        self.clip = Clip(
+            "one",
+            np.zeros((2, 8, 12, 3), np.uint8),
+            np.zeros(32_000, np.float32),
+            labels,
+            np.ones(2, bool),
+            None,
+            None,
+        )
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.clip
+
+
+BINARY = OneClip(("background", "object"), (LABELS > 0).astype(np.uint8))
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def png(picture):
+    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+    return cv2.imencode(".png", np.ascontiguousarray(bgr))[1].tobytes()
+
+
+def score(root, dataset):
+    return evaluate(StoredMasks(root, dataset.classes), dataset, size="native")
+
+
+@pytest.mark.parametrize("place", ["v1m/one/labels_rgb/{t}.png", "one/{t}.png"])
+def test_coloured_pictures_are_classes(tmp_path, place):
+    for t, labels in enumerate(LABELS):
+        write(tmp_path / place.format(t=t), png(labels_to_colours(labels)))
+    scores = score(tmp_path, OneClip())
+    assert scores.avss.class_iou == (1, 1, 1)
+    assert scores.tpavi.j == scores.davis.j_and_f == 1
+
+
+def test_the_truth_scores_1_at_any_size(tmp_path):
+    for t, labels in enumerate(LABELS):
+        write(tmp_path / "one" / f"{t}.png", png(labels))
+    dataset = OneClip()
+    scores = evaluate(StoredMasks(tmp_path, CLASSES), dataset, size="protocol")
+    assert scores.tpavi.j == scores.avss.miou == 1
+
+
+def test_indices_with_or_without_a_palette_are_classes(tmp_path):
+    write(tmp_path / "one" / "0.png", png(LABELS[0]))
+    write(tmp_path / "one" / "1.png", encode_indexed_png(LABELS[1], label_colours(2)))
+    assert score(tmp_path, OneClip()).avss.class_iou == (1, 1, 1)
+
+
+@pytest.mark.parametrize("place", ["test/dog/one/one_{n}.png", "one_{n}.png", "one/one_{n}.png"])
+@pytest.mark.parametrize("highest", [1, 255])
+def test_masks_of_s4_and_ms3_are_read_from_wherever_they_lie(tmp_path, place, highest):
+    root = tmp_path / "one" if place.startswith("one_") else tmp_path
+    for n, labels in enumerate(BINARY.clip.labels, start=1):
+        write(root / place.format(n=n), png(labels * np.uint8(highest)))
+    assert score(tmp_path, BINARY).tpavi.j == 1
+
+
+def test_classes_whose_colour_is_grey_are_no_indices(tmp_path):
+    labels = (LABELS > 0).astype(np.uint8) * np.uint8(7)
+    for t in range(len(labels)):
+        write(tmp_path / "one" / f"{t}.png", png(labels_to_colours(labels[t])))
+    dataset = OneClip(("background", *"abcdefg"), labels)
+    assert score(tmp_path, dataset).avss.class_iou[7] == 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_white_masks_may_have_channels_of_colours(tmp_path, channels):
+    for t, labels in enumerate(BINARY.clip.labels):
+        mask = np.repeat(labels[..., None] * np.uint8(255), channels, axis=2)
+        mask[..., 3:] = 255
+        write_picture(tmp_path / "one" / f"{t}.png", mask)
+    assert score(tmp_path, BINARY).tpavi.j == 1
+
+
+def test_grey_values_are_probabilities(tmp_path):
+    for t, labels in enumerate(BINARY.clip.labels):
+        write(tmp_path / "one" / f"{t}.png", png(labels * np.uint8(100) + np.uint8(20)))
+    scores = score(tmp_path, BINARY)
+    assert scores.tpavi.j == 0  # nowhere above a half
+    assert scores.tpavi.f == pytest.approx(1)  # but right at another threshold
+
+
+def test_a_frame_of_which_nothing_is_sure_is_no_mask(tmp_path):
+    frames = np.full(LABELS.shape, 0, np.uint8)
+    frames[0] = BINARY.clip.labels[0] * 255
+    frames[1, :2] = 1  # of 255
+    for t, values in enumerate(frames):
+        write(tmp_path / "one" / f"{t}.png", png(values))
+    assert score(tmp_path, BINARY).tpavi.j == 0.5  # the second has an object and is left empty
+
+
+def test_coco_results_are_classes_by_index_or_name(tmp_path):
+    def runs(mask):
+        flat = np.concatenate([[0], mask.T.ravel(), [0]]).astype(int)
+        edges = np.flatnonzero(np.diff(flat))
+        counts = np.diff(np.concatenate([[0], edges, [mask.size]])).tolist()
+        return {"size": list(mask.shape), "counts": counts}
+
+    results = [
+        {"image_id": "one/0", "category_id": 1, "segmentation": runs(LABELS[0] == 1)},
+        {"image_id": "one/1", "category_id": "dog", "segmentation": runs(LABELS[1] == 2)},
+        {
+            "image_id": "one/1",
+            "category_id": 1,
+            "segmentation": runs(LABELS[1] == 2),
+            "score": 0.4,
+        },
+    ]
+    write(tmp_path / "results.json", json.dumps(results).encode())
+    write(tmp_path / "classes.json", json.dumps({"cat": 1}).encode())
+    scores = score(tmp_path, OneClip())
+    assert scores.avss.class_iou == (1, 1, 1)
+    assert score(tmp_path, OneClip()).summary.num_frames == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (None, b"", "no folder of masks"),
+        ("notes.txt", b"", "holds no masks"),
+        ("two/0.png", png(LABELS[0]), "no masks of clip 'one'"),
+        ("one/0.png", png(LABELS[0]), "no mask 1 of clip 'one'"),
+        ("one/0.png", png(LABELS[0] * 9), "index 9 of 3 classes"),
+        ("one/0.png", b"no picture", "no readable picture"),
+        ("one/0.png", png(np.full((8, 12, 3), 7, np.uint8)), "is of no class"),
+        ("a.json", b"{", "no list of COCO results"),
+        (
+            "a.json",
+            b'[{"image_id": "one/0", "category_id": 9, "segmentation": []}]',
+            "no list of COCO results",
+        ),
+        *(
+            (
+                "a.json",
+                b'[{"image_id": "one/0", "category_id": 1, "segmentation": [], "score": %s}]'
+                % score,
+                "no list of COCO results",
+            )
+            for score in (b'"high"', b"null", b"NaN", b"7.5")
+        ),
+        (
+            "a.json",
+            b'[{"image_id": "one/0", "category_id": 1, '
+            b'"segmentation": {"size": [8, 12], "counts": [5]}}]',
+            "mask 0 of clip 'one' is damaged",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(tmp_path, name, content, message):
+    root = tmp_path / "masks"
+    if name is not None:
+        write(root / name, content)
+    with pytest.raises(DataError, match=message) as caught:
+        score(root, OneClip())
+    assert "\n" not in caught.value.message

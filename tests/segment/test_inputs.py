@@ -1,0 +1,125 @@
+import io
+import ntpath
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from avsegcli.errors import ConfigError, MediaError
+from avsegcli.segment.inputs import are_several, check_apart, find_inputs
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in (
+        "v/a.mp4",
+        "v/b c.MOV",
+        "v/deep/ä.webm",
+        "v/deep/.hidden.mp4",
+        "v/notes.txt",
+        "v/photo.jpg",
+        "v/phone.heic",
+        "w/a.mp4",
+        "-o.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*words: str, **options) -> list[tuple[str, str]]:
+    return [(str(path), str(name)) for path, name in find_inputs(words, **options)]
+
+
+def test_a_folder_is_searched_for_videos_with_its_sub_folders(tree):
+    assert names("v") == [("v/a.mp4", "a"), ("v/b c.MOV", "b c"), ("v/deep/ä.webm", "deep/ä")]
+    assert {("v/photo.jpg", "photo"), ("v/phone.heic", "phone")} < {*names("v", pictures=True)}
+
+
+def test_names_are_below_what_all_words_share(tree):
+    assert names("v/a.mp4") == [("v/a.mp4", "a")]
+    assert names("v/a.mp4", "w/a.mp4") == [("v/a.mp4", "v/a"), ("w/a.mp4", "w/a")]
+    assert [name for _, name in names("v", "w")] == ["v/a", "v/b c", "v/deep/ä", "w/a"]
+
+
+def test_names_that_would_be_alike_keep_their_suffix(tree):
+    Path("v/a.mkv").touch()
+    assert names("v/a.mp4", "v/a.mkv") == [("v/a.mp4", "a.mp4"), ("v/a.mkv", "a.mkv")]
+
+
+def test_a_file_counts_once(tree):
+    Path("link.mp4").symlink_to("v/a.mp4")
+    assert len(names("v/a.mp4", "./v/a.mp4", "link.mp4")) == 1
+
+
+def test_patterns_search_deep_but_a_file_of_that_name_is_meant_first(tree):
+    assert names("v/**/*.webm") == [("v/deep/ä.webm", "deep/ä")]
+    Path("clip[1].mp4").touch()
+    assert names("clip[1].mp4") == [("clip[1].mp4", "clip[1]")]
+    with pytest.raises(MediaError, match="no file matches"):
+        find_inputs(["v/*.xyz"])
+
+
+@pytest.mark.parametrize(
+    ("end", "encoding"),
+    [
+        ("\n", "utf-8"),
+        ("\r\n", "utf-8"),
+        ("\0", "utf-8"),
+        ("\n", "utf-8-sig"),
+        ("\r\n", "utf-16"),
+    ],
+)
+def test_a_list_on_standard_input(tree, monkeypatch, end, encoding):
+    data = end.join(["v/a.mp4", "v/deep/ä.webm", ""]).encode(encoding)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+    assert names("-") == [("v/a.mp4", "a"), ("v/deep/ä.webm", "deep/ä")]
+
+
+def test_an_empty_list_or_folder_is_refused(tree, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n"), "utf-8"))
+    with pytest.raises(MediaError, match="no input"):
+        find_inputs(["-"])
+    monkeypatch.setattr(sys, "stdin", None)  # closed by the shell: <&-
+    with pytest.raises(MediaError, match="no input"):
+        find_inputs(["-"])
+    Path("empty").mkdir()
+    with pytest.raises(MediaError, match="no video in empty"):
+        find_inputs(["empty"])
+
+
+def test_a_folder_on_standard_input_is_refused(tree, monkeypatch):
+    for line in (".", "/", "v"):
+        data = io.BytesIO(line.encode())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data, "utf-8"))
+        with pytest.raises(MediaError, match=f"^{line} is a folder"):
+            find_inputs(["-"])
+
+
+def test_inputs_on_several_drives_of_windows_are_refused(tree, monkeypatch):
+    monkeypatch.setattr(os.path, "commonpath", lambda _: ntpath.commonpath(["C:/v", "D:/v"]))
+    with pytest.raises(MediaError, match="several drives"):
+        find_inputs(["v/a.mp4", "v/deep/ä.webm"])
+
+
+def test_outputs_inside_the_folder_are_no_inputs(tree):
+    assert names("v", outside=[Path("v/deep")]) == [("v/a.mp4", "a"), ("v/b c.MOV", "b c")]
+
+
+def test_outputs_are_apart_from_where_inputs_are_looked_for(tree):
+    for name in ("v/out.mp4", "v/deep/new/out.gif", "w/../v/out.MOV"):
+        with pytest.raises(ConfigError, match=r"would take .* for an input"):
+            check_apart([Path(name)], ["w/a.mp4", "v"], outside=[Path("v")])
+    with pytest.raises(ConfigError):
+        check_apart([Path("v/out.png")], ["v"], pictures=True)
+    for name in ("v/out.png", "v/.hidden/out.mp4", "v/deep/out.mp4", "out.mp4", "w/out.mp4"):
+        check_apart([Path(name)], ["w/a.mp4", "v"], outside=[Path("v/deep")])
+
+
+def test_one_file_is_one_and_everything_else_may_be_several(tree):
+    assert not are_several(["v/a.mp4"])
+    assert not are_several(["missing.mp4"])
+    for words in (["v"], ["-"], ["v/*.mp4"], ["v/a.mp4", "w/a.mp4"]):
+        assert are_several(words)
