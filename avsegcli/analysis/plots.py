@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,8 @@ from avsegcli.files.atomic import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from avsegcli.datasets.statistics import SplitStatistics
 
 DPI = 150
 PHOTO_DPI = 90  # of figures made of photos, which are small themselves
@@ -64,6 +67,31 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
         figure.savefig(picture, format=path.suffix[1:], metadata=metadata)
         write_whole(path, picture.getvalue())
     return paths
+
+
+def png_bytes(figure: "Figure") -> bytes:
+    """Draw a figure as PNG."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def draw_class_frames(splits: "Sequence[SplitStatistics]") -> "Figure":
+    """Draw how many frames of each split have each class, the most frequent class on top."""
+    totals: Counter[str] = Counter()
+    for split in splits:
+        totals.update({name: count.frames for name, count in split.classes.items()})
+    names = [name for name, _ in totals.most_common()][::-1]
+    figure = new_figure(6, 0.8 + 0.2 * len(names))
+    axes = figure.subplots()
+    left = np.zeros(len(names))
+    for split in splits:
+        frames = [split.classes[name].frames if name in split.classes else 0 for name in names]
+        axes.barh(names, frames, left=left, label=f"{split.subset} {split.split}")
+        left += frames
+    axes.set_xlabel("labelled frames")
+    axes.legend(fontsize=8)
+    return figure
 
 
 def draw_noise_curves(conditions: Sequence[Condition], metrics: Sequence[str]) -> "Figure":

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from avsegcli.cli.compose import Task
+from avsegcli.cli.options import Format, FormatChoice
 
 
 class ClipSet(StrEnum):
@@ -55,6 +56,7 @@ def ablate(
         Path | None, typer.Option(help="A checkpoint with whose encoders every row begins.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    form: Format = FormatChoice.TEXT,
 ) -> None:
     """Train and score the rows of the paper's Table 2 with one budget.
 
@@ -64,7 +66,7 @@ def ablate(
     Example: avseg ablate --data parts -o ablation --seeds 2
     """
     from avsegcli.analysis.ablation import ROWS, SETS, ablation_tables, run_ablation
-    from avsegcli.cli.tables import print_table
+    from avsegcli.cli.tables import print_tables
     from avsegcli.config import load_config
 
     results = run_ablation(
@@ -82,5 +84,4 @@ def ablate(
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )
-    for table in ablation_tables(results):
-        print_table(table)
+    print_tables(ablation_tables(results), form)

@@ -1,12 +1,13 @@
 """`avseg data`: look at data sets, put downloads in place, write fake ones, make parts."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avsegcli.cli.options import DataRoot, clip_progress
+from avsegcli.cli.options import DataRoot, Force, Format, FormatChoice, clip_progress
 from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MOST_PROBLEMS = 5  # of a split that are told
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check, import or fake AVSBench, or make parts of COCO and VGGSound.\n\n"
+    help="Check, count, import or fake AVSBench, or make parts of COCO and VGGSound.\n\n"
     "Example: avseg data check AVSBench",
 )
 
@@ -147,6 +148,62 @@ def fake(
 
     count = write_fake(root, dataset.value, clips=clips, seed=seed, force=force)
     typer.echo(f"{root / LAYOUTS[dataset.value].folder}: {count} clips")
+
+
+@app.command()
+def stats(
+    root: Annotated[
+        Path, typer.Argument(help="AVSBench's folder, that of one subset, or videos with masks.")
+    ],
+    dataset: Annotated[
+        SubsetChoice | None, typer.Option(help="Which subset.", show_default="all that are there")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all numbers to this file.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw the frames of each class: .png.")
+    ] = None,
+    form: Format = FormatChoice.TEXT,
+    force: Force = False,
+) -> None:
+    """Count clips, frames, pixels and seconds by class and split.
+
+    Example: avseg data stats AVSBench --dataset avss --json stats.json
+    """
+    from avsegcli.cli.tables import print_tables
+    from avsegcli.datasets.avsbench_files import Subset
+    from avsegcli.datasets.check import open_splits
+    from avsegcli.datasets.statistics import class_table, count_split, split_table
+    from avsegcli.datasets.video_folder import VideoFolder
+    from avsegcli.files.atomic import check_new, write_whole
+
+    for path in (json_file, plot):
+        if path is not None:
+            check_new(path, force=force)
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise ConfigError(f"{plot} is not a PNG file", "A plot ends in .png.")
+        from avsegcli.analysis.plots import require_matplotlib
+
+        require_matplotlib()
+    with clip_progress() as update:
+        if (root / "masks").is_dir():
+            counted = [count_split(VideoFolder(root), "videos", "all", update)]
+        else:
+            subset: Subset | None = dataset.value if dataset else None
+            counted = [
+                count_split(clips, name, split, update)
+                for name, split, clips in open_splits(root, subset)
+            ]
+    if json_file is not None:
+        values = [split.as_dict() for split in counted]
+        write_whole(json_file, json.dumps(values, indent=1) + "\n")
+    if plot is not None:
+        from avsegcli.analysis.plots import draw_class_frames, png_bytes
+
+        write_whole(plot, png_bytes(draw_class_frames(counted)))
+    print_tables([split_table(counted), class_table(counted)], form)
 
 
 def _check_table(checks: "list[SplitCheck]") -> "Table":

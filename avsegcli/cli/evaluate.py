@@ -16,6 +16,8 @@ from avsegcli.cli.options import (
     Engine,
     EngineChoice,
     Force,
+    Format,
+    FormatChoice,
     Split,
     Weights,
     clip_progress,
@@ -117,13 +119,14 @@ def evaluate(
             "--multi-gpu", help="Share the clips among all GPUs; the numbers are the same."
         ),
     ] = False,
+    form: Format = FormatChoice.TEXT,
     force: Force = False,
 ) -> None:
     """Score a model on labelled clips, by every convention in use.
 
     Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
     """
-    from avsegcli.cli.tables import print_table
+    from avsegcli.cli.tables import print_tables
     from avsegcli.distributed import (
         ALONE,
         launch,
@@ -203,5 +206,4 @@ def evaluate(
     try:  # neither a full disk nor a closed pipe costs both
         files.write(scores, gallery, origin)
     finally:
-        for table in score_tables(scores):
-            print_table(table)
+        print_tables(score_tables(scores), form)

@@ -17,6 +17,7 @@ try:
     from avsegcli.cli import (
         ablate,
         codebook,
+        compare,
         compose,
         data,
         download,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")
 app.command("export")(export.export)

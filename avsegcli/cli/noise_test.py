@@ -16,6 +16,8 @@ from avsegcli.cli.options import (
     Engine,
     EngineChoice,
     Force,
+    Format,
+    FormatChoice,
     SeveralWeights,
     Split,
     check_output,
@@ -77,6 +79,7 @@ def noise_test(
         Path | None,
         typer.Option("-o", "--output", help="Folder for noise.csv, .json, .png and .svg."),
     ] = None,
+    form: Format = FormatChoice.TEXT,
     force: Force = False,
 ) -> None:
     """Score a model at several signal-to-noise ratios.
@@ -86,7 +89,7 @@ def noise_test(
     Example: avseg noise-test --snr 0 5 10
     """
     from avsegcli.analysis.plots import draw_noise_curves, save_figure
-    from avsegcli.cli.tables import print_table
+    from avsegcli.cli.tables import print_tables
     from avsegcli.evaluation.class_mapping import match_classes
     from avsegcli.evaluation.metrics.registry import all_numbers
     from avsegcli.evaluation.noise_robustness import noise_sweep, sweep_csv, sweep_json, sweep_table
@@ -126,7 +129,7 @@ def noise_test(
             write_whole(output / "noise.json", sweep_json(conditions, **origin))
             save_figure(draw_noise_curves(conditions, metrics), output, "noise")
     finally:
-        print_table(sweep_table(conditions, metrics))
+        print_tables([sweep_table(conditions, metrics)], form)
 
 
 def read_ratios(words: Iterable[str]) -> list[float]:

@@ -26,6 +26,15 @@ class EngineChoice(StrEnum):
     TORCH = "torch"
 
 
+class FormatChoice(StrEnum):
+    """How tables are printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+
+
 Dataset = Annotated[
     str | None,
     typer.Option(
@@ -60,6 +69,11 @@ SeveralWeights = Annotated[
 ]
 OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the files.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+
+
+Format = Annotated[
+    FormatChoice, typer.Option("--format", help="How tables are printed; LaTeX needs booktabs.")
+]
 
 
 def name_of_clips(dataset: str | None) -> str:

@@ -118,6 +118,10 @@ class AvsBench:
         """Whether a clip has a sound file."""
         return self._layout.locate_sound(self.root, self._rows[index]).exists()
 
+    def category(self, index: int) -> str | None:
+        """Name the class of a clip of S4, whose masks do not tell it."""
+        return self._rows[index].get("category")
+
     def _read_mask(self, path: Path) -> NDArray[np.uint8]:
         if not self._coloured:
             return (read_indices(path) > 0).astype(np.uint8)

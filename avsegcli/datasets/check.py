@@ -1,6 +1,6 @@
 """What of AVSBench is there, and what is missing or damaged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +60,28 @@ def check_avsbench(
     Raises:
         DataError: if there is no subset, or a table cannot be read.
     """
+    return [
+        _check_split(clips, name, split, on_progress)
+        for name, split, clips in open_splits(root, subset)
+    ]
+
+
+def open_splits(root: Path, subset: Subset | None = None) -> Iterator[tuple[Subset, str, AvsBench]]:
+    """Open every split of AVSBench: subset, split and clips.
+
+    Args:
+        root: AVSBench's root, or the folder of one subset.
+        subset: which; None: those that are there.
+
+    Raises:
+        DataError: if there is no subset, or a table cannot be read.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is no folder", HANDED_OUT)
     wanted = [subset] if subset else [name for name in LAYOUTS if _is_there(root, name)]
     if not wanted:
         tables = ", ".join(layout.table for layout in LAYOUTS.values())
         raise DataError(f"{root} holds no subset of AVSBench ({tables})", HANDED_OUT)
-    checks = []
     for name in wanted:
         layout = LAYOUTS[name]
         folder = layout.find(root)
@@ -74,10 +89,7 @@ def check_avsbench(
         if not rows:
             raise DataError(f"{folder / layout.table} has no clips", HANDED_OUT)
         for split in dict.fromkeys(row["split"] for row in rows):
-            checks.append(
-                _check_split(AvsBench(folder, split, subset=name), name, split, on_progress)
-            )
-    return checks
+            yield name, split, AvsBench(folder, split, subset=name)
 
 
 def _is_there(root: Path, subset: Subset) -> bool:
