@@ -37,7 +37,10 @@ class ModelConfig:
     decoder_layers: int = 4
     num_tokens: int = 5  # N, semantic tokens and queries
     codebook_size: int = 128  # K
-    codebook_ema: bool = True  # False: gradient form of Eq. 9
+    codebook_ema: bool = False  # codes move by moving average; False: by the gradient of Eq. 9
+    codebook_norm: bool = False  # code vectors have mean 0 and variance 1, like the tokens
+    codebook_fill: bool = False  # tokens of the first batch are the first codes
+    codebook_revival: int = 0  # steps after which an unused code moves to a token; 0: never
     codebook_warmup: tuple[int, ...] = (0, 0)  # steps: none of the tokens quantized, all of them
     pyramid: str = "full"  # full (R2-VOS), light (sums of D-wide levels, then separable)
     pyramid_dim: int = 256  # channels of its levels; light: of those finer than the encoder's
@@ -201,6 +204,7 @@ def _find_senseless(config: Config) -> list[str]:
         "optim.clip_norm": (optim.clip_norm, 0, False, math.inf),
         "optim.ema_decay": (optim.ema_decay, 0, True, 1),
         "optim.warmup_steps": (optim.warmup_steps, 0, True, math.inf),
+        "model.codebook_revival": (model.codebook_revival, 0, True, math.inf),
         "optim.frozen_stages": (optim.frozen_stages, 0, True, math.inf),
         "optim.seed": (optim.seed, 0, True, 2**63),
     }

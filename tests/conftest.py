@@ -63,6 +63,8 @@ def tiny() -> ModelConfig:
         decoder_layers=2,
         num_tokens=3,
         codebook_size=16,
+        codebook_ema=True,
+        codebook_norm=True,
         pyramid_dim=16,
         mask_dim=4,
         pyramid="light",

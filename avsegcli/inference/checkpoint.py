@@ -22,6 +22,9 @@ from avsegcli.files.atomic import told_as_cannot_write, written_whole
 from avsegcli.files.weights import packaged_weights
 from avsegcli.model.qsd import QSD, build_qsd
 
+# What checkpoints do that do not say how their codebook is.
+CODEBOOK_BEFORE = {"codebook_norm": True, "codebook_fill": True, "codebook_revival": 1000}
+
 
 class LoadedModel(NamedTuple):
     """A model ready to run, and what it knows."""
@@ -103,7 +106,8 @@ def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu"
                 f"{path} holds a network of an earlier avseg, whose pyramid and boxes were others",
                 "train it anew with this version",
             )
-        config = config_from_dict({"model": said["model"]}).model
+        settings = CODEBOOK_BEFORE | dict(said["model"])
+        config = config_from_dict({"model": settings}).model
         classes, name = tuple(said["classes"]), str(said["name"])
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise WeightsError(

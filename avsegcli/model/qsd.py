@@ -59,16 +59,13 @@ class QSD(nn.Module):
         dropout: float,
         num_tokens: int,
         decomposition_layers: int,
-        codebook_size: int,
-        codebook_ema: bool,
-        codebook_warmup: tuple[int, int],
+        codebook: Codebook | None,
         decomposition: bool,
-        quantization: bool,
         recombination: bool,
         calibration: bool,
     ) -> None:
         super().__init__()
-        if not decomposition and (quantization or recombination or calibration):
+        if not decomposition and (codebook is not None or recombination or calibration):
             raise ConfigError("quantization, recombination and calibration need decomposition")
         self.num_tokens = num_tokens
         self.backbone = backbone
@@ -94,11 +91,7 @@ class QSD(nn.Module):
 
         self.global_decomposition = decoder() if decomposition else None
         self.local_decomposition = decoder() if calibration else None
-        self.codebook = (
-            Codebook(codebook_size, hidden_dim, ema=codebook_ema, warmup=codebook_warmup)
-            if quantization
-            else None
-        )
+        self.codebook = codebook
         self.recombination = (
             Recombination(hidden_dim, num_tokens, len(visual_encoder.strides))
             if recombination
@@ -296,6 +289,17 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         config.pyramid_dim,
         config.mask_dim,
     )
+    codebook = None
+    if config.quantization:
+        codebook = Codebook(
+            config.codebook_size,
+            config.hidden_dim,
+            ema=config.codebook_ema,
+            norm=config.codebook_norm,
+            fill=config.codebook_fill,
+            revival=config.codebook_revival,
+            warmup=(config.codebook_warmup[0], config.codebook_warmup[1]),
+        )
     return QSD(
         backbone,
         encoder,
@@ -309,11 +313,8 @@ def build_qsd(config: ModelConfig, num_classes: int) -> QSD:
         dropout=config.dropout,
         num_tokens=config.num_tokens,
         decomposition_layers=config.decomposition_layers,
-        codebook_size=config.codebook_size,
-        codebook_ema=config.codebook_ema,
-        codebook_warmup=(config.codebook_warmup[0], config.codebook_warmup[1]),
+        codebook=codebook,
         decomposition=config.decomposition,
-        quantization=config.quantization,
         recombination=config.recombination,
         calibration=config.calibration,
     )

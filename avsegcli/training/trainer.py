@@ -384,6 +384,7 @@ class Trainer:
             "steps_per_epoch": self.steps_per_epoch,
             "model": self.model.state_dict(),
             "chosen": None if self.model.codebook is None else self.model.codebook.chosen,
+            "idle": None if self.model.codebook is None else self.model.codebook.idle,
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
@@ -440,6 +441,7 @@ class Trainer:
             ) from error
         if self.model.codebook is not None and state.get("chosen") is not None:
             self.model.codebook.chosen.copy_(state["chosen"])
+            self.model.codebook.idle.copy_(state.get("idle", self.model.codebook.idle))
         if self.average is not None and state.get("average") is not None:
             self.average.load_state_dict(state["average"])
         else:

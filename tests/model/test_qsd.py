@@ -95,7 +95,7 @@ def test_the_loss_of_quantization_is_eq_9(config):
 def test_padding_has_little_say(config):
     # Attention ignores it exactly (test_visual_encoder.py, test_mask_decoder.py). What is left
     # are group norm, whose statistics include the padding, and convolutions at its edge.
-    model = build_qsd(config, 4).eval()
+    model = build_qsd(replace(config, quantization=False), 4).eval()  # a code may flip
     frames, log_mel = make_clips(1, 2, 128, 128)
     valid = torch.zeros(1, 128, 192, dtype=torch.bool)
     valid[..., :128] = True
