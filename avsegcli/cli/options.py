@@ -11,8 +11,7 @@ import typer
 from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from avsegcli.datasets.avsbench import AvsBench
-    from avsegcli.datasets.video_folder import VideoFolder
+    from avsegcli.datasets.clip import ClipDataset
     from avsegcli.inference.graph_predictor import GraphPredictor
     from avsegcli.inference.torch_predictor import Predictor
 
@@ -97,7 +96,7 @@ def open_clips(
     *,
     listen: bool = False,
     quiet: bool = False,
-) -> "AvsBench | VideoFolder":
+) -> "ClipDataset":
     """Open the clips that are asked for, else the packaged ones; say what is to be said of them.
 
     Args:
@@ -112,7 +111,7 @@ def open_clips(
     from avsegcli.evaluation.class_mapping import BINARY
 
     clips = open_dataset(dataset or str(packaged_testset()), split, data_root)
-    notes = list(clips.notes)
+    notes = list(getattr(clips, "notes", ()))
     if listen and clips.classes == BINARY:
         notes.append(
             "--listen gives mute only: swap and solo need classes, and these clips name none"

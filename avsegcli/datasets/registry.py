@@ -5,20 +5,24 @@ from pathlib import Path
 
 from avsegcli.datasets.avsbench import AvsBench
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, find_subset
+from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.io import BACKGROUND
 from avsegcli.datasets.video_folder import VideoFolder
 from avsegcli.errors import ConfigError, DataError
+from avsegcli.plugins import DATASETS, load_plugin, plugin_names
 
 ROOT_VARIABLE = "AVSEG_DATA"  # environment variable: AVSBench's root
 
 
-def open_dataset(
-    dataset: str, split: str = "test", data_root: Path | None = None
-) -> AvsBench | VideoFolder:
-    """Open a subset of AVSBench by its name, or a folder of clips.
+def open_dataset(dataset: str, split: str = "test", data_root: Path | None = None) -> ClipDataset:
+    """Open a data set by its name, or a folder of clips.
+
+    One of your own is an entry point of the group ``avseg.datasets``: what is called with a split
+    and `data_root` and returns a `ClipDataset`.
 
     Args:
-        dataset: "s4", "ms3", "avss" or a folder, see `open_clips`; a folder that is called like
-            a subset is written ./avss.
+        dataset: "s4", "ms3", "avss", a name that an installed package brings, or a folder, see
+            `open_clips`; a folder that is called like one of these is written ./avss.
         split: which clips.
         data_root: AVSBench's root, or the subset's own folder; without it that of the
             environment variable AVSEG_DATA. A folder does not need it.
@@ -28,9 +32,19 @@ def open_dataset(
         DataError: if there are no such data.
     """
     subset = find_subset(dataset)
+    if subset is None and dataset in plugin_names(DATASETS):
+        clips: ClipDataset = load_plugin(DATASETS, dataset)(split, data_root)
+        if not len(clips) or clips.classes[0] != BACKGROUND:
+            raise DataError(f"the data set '{dataset}' has no clips, or no background first")
+        return clips
     if subset is None:
         return open_clips(Path(dataset), split)
     return AvsBench(find_root(dataset, data_root), split, subset=subset)
+
+
+def is_named(dataset: str) -> bool:
+    """Whether a word names a data set; else it is a folder."""
+    return find_subset(dataset) is not None or dataset in plugin_names(DATASETS)
 
 
 def find_root(dataset: str, data_root: Path | None = None) -> Path:

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsegcli.errors import ConfigError
+from avsegcli.errors import AvsegError, ConfigError
+from avsegcli.plugins import AUDIO_ENCODERS, load_plugin, plugin_names
 
 
 class VGGish(nn.Module):
@@ -88,11 +89,22 @@ class SmallAudioEncoder(nn.Module):
 def build_audio_encoder(name: str) -> VGGish | SmallAudioEncoder:
     """Build an audio encoder by name: `vggish` or `small`.
 
+    One of your own is a module in an entry point of the group ``avseg.audio_encoders``. It has
+    `dim`, the width of its feature, and is called as `VGGish.forward` is.
+
     Raises:
         ConfigError: if there is none of this name.
+        AvsegError: if one of your own has no `dim`.
     """
     encoders: dict[str, type[VGGish] | type[SmallAudioEncoder]]
     encoders = {"vggish": VGGish, "small": SmallAudioEncoder}
-    if name not in encoders:
-        raise ConfigError(f"unknown audio encoder '{name}'", f"known: {', '.join(encoders)}")
-    return encoders[name]()
+    if name in encoders:
+        return encoders[name]()
+    own = plugin_names(AUDIO_ENCODERS)
+    if name not in own:
+        known = ", ".join([*encoders, *own])
+        raise ConfigError(f"unknown audio encoder '{name}'", f"known: {known}")
+    encoder = load_plugin(AUDIO_ENCODERS, name)()
+    if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "dim", None), int):
+        raise AvsegError(f"the audio encoder '{name}' is not a module with a width, dim")
+    return encoder  # type: ignore[return-value]  # what has its shape will do

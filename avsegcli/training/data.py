@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
-from avsegcli.datasets.avsbench_files import find_subset
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.collate import Batch, Sample, collate, make_sample
-from avsegcli.datasets.registry import open_dataset
+from avsegcli.datasets.registry import is_named, open_dataset
 from avsegcli.datasets.transforms import Convention
 from avsegcli.datasets.video_folder import VideoFolder
 from avsegcli.device import usable_cpus
@@ -268,7 +267,7 @@ def open_training(
         DataError: if it is neither, or a split is missing.
     """
     folder = Path(dataset)
-    named = find_subset(str(dataset)) is not None
+    named = is_named(str(dataset))
     if named or not ((folder / "objects").is_dir() or (folder / "scenes").is_dir()):
         stored = open_dataset(str(dataset), "train", data_root)
         if isinstance(stored, VideoFolder):

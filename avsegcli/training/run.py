@@ -5,7 +5,7 @@ from pathlib import Path
 
 from avsegcli.config import Config
 from avsegcli.datasets.avsbench_files import find_subset
-from avsegcli.datasets.registry import find_root
+from avsegcli.datasets.registry import find_root, is_named
 from avsegcli.errors import DataError, WeightsError
 from avsegcli.files.weights import find
 from avsegcli.inference.checkpoint import load_checkpoint
@@ -114,8 +114,13 @@ def start_training(
 
 def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str | None]:
     """Say which data are trained on, in words that mean the same in any folder."""
-    if find_subset(str(dataset)) is None:
+    if not is_named(str(dataset)):
         return {"dataset": str(Path(dataset).resolve()), "data_root": None}
+    if find_subset(str(dataset)) is None:  # of an installed package
+        return {
+            "dataset": str(dataset),
+            "data_root": None if data_root is None else str(data_root.resolve()),
+        }
     return {"dataset": str(dataset), "data_root": str(find_root(str(dataset), data_root).resolve())}
 
 
