@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import soundfile
 import soxr
-from avsegcli.datasets.avss_writer import write_avss
-from avsegcli.datasets.files import read_waveform
+from avsegcli.synthesis.writer import write_avss
+from avsegcli.datasets.io import read_waveform
 from make_clips import (
     LOMIRI,
     SAMPLE_RATE,
