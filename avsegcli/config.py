@@ -15,6 +15,12 @@ PRESETS = ("lite", "r50", "swin-t", "pvt-b5")
 DATASETS = ("s4", "ms3", "avss")  # whose names a preset may have tables under, as [avss.optim]
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("step", "cosine")
+FORMER_NAMES = {  # of settings, by table and name
+    ("loss", "heard"): "audio",
+    ("model", "agreement"): "score_fusion",
+    ("model", "mask_channels"): "mask_dim",
+    ("optim", "checkpointing"): "activation_checkpointing",
+}
 NOT_SETTINGS = ("classes", "name", "origin")  # what else a run's config.json says
 CONVENTIONS = ("aligned", "avsbench", "stored")  # how log-mel examples are made of the sound
 TASKS = ("single", "multi", "semantic")  # what clips can be composed for
@@ -50,9 +56,9 @@ class ModelConfig:
     quantization: bool = True
     recombination: bool = True
     calibration: bool = True
-    # Exponents of what decoder, tokens, sound and picture say of a query's class; only training on
-    # clips that say what is heard and what is visible teaches the latter three.
-    agreement: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    # Exponents of the class scores of decoder, tokens, sound and picture (their product); only
+    # training on clips with labels of heard and visible classes teaches the latter three.
+    score_fusion: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
     class_threshold: float = 0.25  # a query of this class probability is just heard
 
 
@@ -66,7 +72,7 @@ class LossConfig:
     box: float = 5.0  # L1
     giou: float = 2.0
     quantization: float = 0.5  # lambda of Eq. 8
-    heard: float = 1.0  # classes heard in each frame, from the audio feature alone
+    audio: float = 1.0  # classes heard in each frame, from the audio feature alone
     tokens: float = 0.25  # classes heard, from the semantic tokens alone
     visible: float = 1.0  # classes visible in each cell, from the visual feature alone
     auxiliary: bool = True  # a loss at every decoder layer
@@ -106,7 +112,7 @@ class OptimConfig:
     frozen_affine: bool = True  # and its scale and shift with them
     accumulate: int = 1  # batches whose gradients make one step
     precision: str = "auto"  # of the forward pass: fp32, bf16; auto: bf16 on CUDA, else fp32
-    checkpointing: bool = False  # less memory: activations are computed again, not kept
+    activation_checkpointing: bool = False  # less memory: activations are recomputed, not kept
     compile: bool = False  # torch.compile for backbone, visual encoder and pyramid
     seed: int = 0
 
@@ -146,7 +152,7 @@ def config_from_dict(values: dict[str, Any]) -> Config:
         ConfigError: names every unknown key and every value of a wrong type at once.
     """
     problems: list[str] = []
-    config = _build(Config, _current_names(values), "", problems)
+    config = _build(Config, current_names(values), "", problems)
     if not problems:
         problems = _find_senseless(config)
     if problems:
@@ -179,7 +185,10 @@ def _find_senseless(config: Config) -> list[str]:
         problems.append("'model.pyramid_dim' should be a multiple of 8 from 32 on")
     if model.hidden_dim % model.num_heads:
         problems.append("'model.hidden_dim' should be a multiple of 'model.num_heads'")
-    lengths = {"agreement": (model.agreement, 4), "codebook_warmup": (model.codebook_warmup, 2)}
+    lengths = {
+        "score_fusion": (model.score_fusion, 4),
+        "codebook_warmup": (model.codebook_warmup, 2),
+    }
     for key, (values, length) in lengths.items():
         if len(values) != length:
             problems.append(f"'model.{key}' should have {length} values")
@@ -295,11 +304,11 @@ def load_config(
         (13, 16)
     """
     values = _read_preset(preset) if base is None else settings_of_run(base)
-    values = _current_names(_choose_tables(values, dataset))
+    values = current_names(_choose_tables(values, dataset))
     if file is not None:
-        _merge(values, _current_names(_choose_tables(_read_file(file), dataset)))
+        _merge(values, current_names(_choose_tables(_read_file(file), dataset)))
     for override in overrides or []:
-        _merge(values, _current_names(_parse_override(override)))
+        _merge(values, current_names(_parse_override(override)))
     return config_from_dict(values)
 
 
@@ -328,18 +337,25 @@ def _read_file(file: Path) -> dict[str, Any]:
     return settings_of_run(saved)
 
 
-def _current_names(values: dict[str, Any]) -> dict[str, Any]:
-    """Rename settings that had other names before."""
-    model = values.get("model")
-    if not isinstance(model, dict):
-        return values
-    renamed = dict(model)
-    if "mask_channels" in renamed:
-        renamed.setdefault("mask_dim", renamed.pop("mask_channels"))
-    if "separable_pyramid" in renamed:
-        light = renamed.pop("separable_pyramid")
-        renamed.setdefault("pyramid", "light" if light else "full")
-    return values | {"model": renamed}
+def current_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Rename settings that had other names in earlier versions; the current name wins.
+
+    Example:
+        >>> current_names({"loss": {"heard": 0.5}})
+        {'loss': {'audio': 0.5}}
+    """
+    renamed = dict(values)
+    for (table, old), new in FORMER_NAMES.items():
+        settings = renamed.get(table)
+        if isinstance(settings, dict) and old in settings:
+            renamed[table] = settings = dict(settings)
+            settings.setdefault(new, settings.pop(old))
+    model = renamed.get("model")
+    if isinstance(model, dict) and "separable_pyramid" in model:
+        renamed["model"] = model = dict(model)
+        light = model.pop("separable_pyramid")
+        model.setdefault("pyramid", "light" if light else "full")
+    return renamed
 
 
 def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any]:

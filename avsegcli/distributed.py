@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from avsegcli.errors import AvsegError, ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, install_hint
 
 Value = TypeVar("Value")
 
@@ -19,7 +19,7 @@ class Processes(NamedTuple):
     """The processes that work together; every one of them has to make the same calls."""
 
     rank: int = 0
-    number: int = 1  # of processes
+    world_size: int = 1
     collect: Callable[[list[object]], list[object]] = _alone  # the lists of all, by rank
 
     @property
@@ -29,7 +29,7 @@ class Processes(NamedTuple):
 
     def share(self, tasks: int) -> range:
         """Give this process's share of the tasks 0 .. tasks - 1."""
-        return range(self.rank, tasks, self.number)
+        return range(self.rank, tasks, self.world_size)
 
     def gather(self, value: Value) -> list[Value]:
         """Exchange one value: that of every process, by rank."""
@@ -38,10 +38,10 @@ class Processes(NamedTuple):
     def divide(self, tasks: int, task: Callable[[int], Value]) -> list[Value]:
         """Do tasks together: the results of all tasks, in order, for every process."""
         shares = self.gather([task(index) for index in self.share(tasks)])
-        return [shares[index % self.number][index // self.number] for index in range(tasks)]
+        return [shares[index % self.world_size][index // self.world_size] for index in range(tasks)]
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 def launched_processes() -> Processes | None:
@@ -60,13 +60,13 @@ def launched_processes() -> Processes | None:
         from accelerate import PartialState
         from accelerate.utils import gather_object
     except ImportError as error:
-        raise AvsegError("--multi-gpu needs accelerate", how_to_install("train")) from error
-    check_meeting_place()
+        raise AvsegError("--multi-gpu needs accelerate", install_hint("train")) from error
+    check_rendezvous()
     state = PartialState(cpu=not torch.cuda.is_available())  # else it knows no group on CPUs
     return Processes(state.process_index, state.num_processes, gather_object)
 
 
-def number_launched() -> int:
+def launched_world_size() -> int:
     """Say how many processes a launcher started, this one with them; 1 if none did."""
     said = os.environ.get("WORLD_SIZE", "")
     return int(said) if said.isdecimal() else 1
@@ -87,12 +87,12 @@ def check_launcher() -> None:
         )
 
 
-def check_meeting_place() -> None:
+def check_rendezvous() -> None:
     """Raise a `ConfigError` if this is to be one of several processes that cannot find each other.
 
     Accelerate raises a `ValueError` then.
     """
-    if number_launched() > 1 and "MASTER_ADDR" not in os.environ:
+    if launched_world_size() > 1 and "MASTER_ADDR" not in os.environ:
         raise ConfigError(
             "WORLD_SIZE says that there are several processes, but MASTER_ADDR not where they meet",
             "Start them with accelerate launch or torchrun, or unset WORLD_SIZE.",

@@ -1,6 +1,6 @@
 """What avseg tells a user. Anything else that is raised is a bug and keeps its traceback.
 
-But for what the system says of a file (an `OSError` with its name): see `refusal`.
+But for what the system says of a file (an `OSError` with its name): see `format_os_error`.
 
 AvsegError          something a user can put right, such as a missing package; exit code 1
 ├── ConfigError     an option or a key of a configuration is wrong; exit code 2
@@ -44,11 +44,11 @@ class WeightsError(AvsegError):
     """A checkpoint is missing, damaged or of another model."""
 
 
-def refusal(error: OSError) -> str:
+def format_os_error(error: OSError) -> str:
     """Say in one line what the system refused, and of which file.
 
     Example:
-        >>> refusal(PermissionError(13, "Permission denied", "a.mp4"))
+        >>> format_os_error(PermissionError(13, "Permission denied", "a.mp4"))
         'a.mp4: permission denied'
     """
     if error.filename is None:
@@ -56,11 +56,11 @@ def refusal(error: OSError) -> str:
     return f"{error.filename}: {str(error.strerror).lower()}"
 
 
-def how_to_install(extra: str) -> str:
+def install_hint(extra: str) -> str:
     """Say how to get the packages of an optional feature, named as in pyproject.toml.
 
     Example:
-        >>> how_to_install("export")
+        >>> install_hint("export")
         'pip install "onnx>=1.17"'
     """
     from importlib import metadata  # takes a while: here, so that --help need not

@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     arguments = parser.parse_args()
     if arguments.plain:
-        motion.Motion._steps = lambda *_: (None, 0.0)  # type: ignore[method-assign]
-        motion.Motion.steady = lambda _, before, seen, after: seen  # type: ignore[method-assign]
+        motion.OpticalFlow._steps = lambda *_: (None, 0.0)  # type: ignore[method-assign]
+        motion.OpticalFlow.temporal_median = lambda _, before, seen, after: seen  # type: ignore[method-assign]
     segmenter, parts = Segmenter(), Parts(arguments.parts, "test")
     scores: dict[float, list[list[float]]] = {fps: [[], []] for fps in arguments.fps}
     of_truth: list[float] = []
@@ -95,14 +95,14 @@ def main() -> None:
             path = Path(folder) / "clip.mkv"
             write(path, clip)
             of_truth += steadiness(truth)
-            for fps, (right, steady) in scores.items():
+            for fps, (right, temporal_median) in scores.items():
                 results = segmenter.segment(path, fps=fps)
                 masks = np.stack([result.masks.labels() > 0 for result in results])
                 right += [iou(m, t) for m, t in zip(masks, truth, strict=True) if t.any()]
-                steady += steadiness(masks)
+                temporal_median += steadiness(masks)
     print(f"IoU of neighbouring masks, of the truth: {np.mean(of_truth):.3f}")
-    for fps, (right, steady) in scores.items():
-        print(f"{fps:g} analysed a second: {np.mean(steady):.3f}, J {np.mean(right):.3f}")
+    for fps, (right, temporal_median) in scores.items():
+        print(f"{fps:g} analysed a second: {np.mean(temporal_median):.3f}, J {np.mean(right):.3f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 import cv2
 import numpy as np
 
-from avsegcli.evaluation.metrics.avsbench import ScoredFrame, Summarize, Tpavi
+from avsegcli.evaluation.metrics.avsbench import AvsBenchJF, ScoredFrame, SummaryMetric
 from avsegcli.evaluation.metrics.davis import Davis
 from avsegcli.evaluation.metrics.miou import Avss, Pooled
 
@@ -30,7 +30,7 @@ def draw_frames():
 
 def main():
     frames = list(draw_frames())
-    metrics = [Summarize(), Tpavi(), Avss(CLASSES), Pooled(CLASSES), Davis()]
+    metrics = [SummaryMetric(), AvsBenchJF(), Avss(CLASSES), Pooled(CLASSES), Davis()]
     total, cpu_total = 0.0, 0.0
     for metric in metrics:
         start, cpu_start = time.perf_counter(), time.process_time()

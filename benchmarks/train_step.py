@@ -26,7 +26,7 @@ import torch
 
 from avsegcli.config import PRESETS, load_config
 from avsegcli.datasets.collate import Batch, Objects, Target
-from avsegcli.training.ddp import Team
+from avsegcli.training.ddp import DDP
 from avsegcli.training.trainer import Trainer
 
 NUM_FRAMES, SIZE, NUM_CLASSES, NUM_OBJECTS = 5, 224, 70, 2
@@ -84,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     config = load_config(arguments.preset, overrides=arguments.set, dataset="avss")
-    trainer = Trainer(config, Path(), NoClips(), NoClips(), team=Team(device))
+    trainer = Trainer(config, Path(), NoClips(), NoClips(), ddp=DDP(device))
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
     batch = make_batch(arguments.clips)
 

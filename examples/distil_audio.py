@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, log_mel
 from avsegcli.model.audio_encoder import SmallAudioEncoder
-from avsegcli.synthesis.audio_mixer import in_a_room
+from avsegcli.synthesis.audio_mixer import add_reverberation
 from avsegcli.synthesis.parts import Parts
 
 BATCH = 128
@@ -90,7 +90,7 @@ class Mixer:
         """Play it in a room, overdrive it, filter it with a smooth curve or a low-pass: or not."""
         rng = self.rng
         if rng.random() < 0.35:
-            piece = in_a_room(rng, piece)
+            piece = add_reverberation(rng, piece)
         if rng.random() < 0.1:
             drive = rng.uniform(1, 8) / (np.abs(piece).max() + 1e-6)
             piece = np.tanh(piece * drive) / drive

@@ -19,8 +19,6 @@ import cv2
 import numpy as np
 import soundfile
 import soxr
-from avsegcli.synthesis.writer import write_avss
-from avsegcli.datasets.io import read_waveform
 from make_clips import (
     LOMIRI,
     SAMPLE_RATE,
@@ -36,6 +34,8 @@ from make_clips import (
 )
 
 from avsegcli.audio.log_mel import SAMPLE_RATE as MODEL_RATE
+from avsegcli.datasets.io import read_waveform
+from avsegcli.synthesis.writer import write_avss
 
 CLIPS, FRAMES, SIZE, SEED = 40, 5, 224, 1
 OGG_QUALITY = 0.4  # compression level of libsndfile: 0 is best, 1 smallest

@@ -2,8 +2,8 @@
 
     python examples/package_weights.py runs/lite/best.safetensors --data PARTS -o lite.safetensors
 
-What is chosen: the exponents of decoder, tokens, sound and picture (`agreement`) and the class
-threshold, by binary J (tpavi) + mIoU of the classes present (avss) - half of the area that is
+What is chosen: the exponents of decoder, tokens, sound and picture (`score_fusion`) and the class
+threshold, by binary J (avsbench) + mIoU of the classes present (avss) - half of the area that is
 painted with the sound of something else (swap), on composed clips of the split val. The network is
 asked once; the choices differ in what is made of its answers.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from avsegcli.analysis.cached_network import Recorder
+from avsegcli.analysis.cached_network import CachedNetwork
 from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.inference.checkpoint import load_checkpoint, save_checkpoint
 from avsegcli.inference.torch_predictor import Predictor
 from avsegcli.synthesis.composer import ComposedDataset, Composer
 from avsegcli.synthesis.parts import Parts
 
-AGREEMENTS = (
+SCORE_FUSIONS = (
     (0.6, 0.1, 0.1, 0.3),
     (0.5, 0.1, 0.2, 0.3),
     (0.5, 0.1, 0.25, 0.3),
@@ -33,7 +33,7 @@ THRESHOLDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23)
 
 def value(scores: Scores) -> float:
     assert scores.listening is not None
-    return scores.tpavi.j + scores.avss.miou_present - 0.5 * (scores.listening.swap or 0.0)
+    return scores.avsbench.j + scores.avss.miou_present - 0.5 * (scores.listening.swap or 0.0)
 
 
 def main() -> None:
@@ -48,16 +48,16 @@ def main() -> None:
     loaded = load_checkpoint(arguments.weights)
     composer = Composer(Parts(arguments.data, "val"), task="semantic", aspect="mixed")
     clips = ComposedDataset(composer, 0, arguments.clips)
-    recorder = Recorder(loaded.model.eval())
+    recorder = CachedNetwork(loaded.model.eval())
     results = {}
-    for agreement, threshold in itertools.product(AGREEMENTS, THRESHOLDS):
-        config = replace(loaded.config, agreement=agreement, class_threshold=threshold)
+    for score_fusion, threshold in itertools.product(SCORE_FUSIONS, THRESHOLDS):
+        config = replace(loaded.config, score_fusion=score_fusion, class_threshold=threshold)
         choice = loaded._replace(model=recorder, config=config)
         scores = evaluate(Predictor.from_model(choice, torch.device("cpu")), clips, listen=True)
         recorder.replay()
         results[config] = value(scores)
         print(
-            f"agreement {agreement}, threshold {threshold:.2f}: J {scores.tpavi.j:.3f},"
+            f"agreement {score_fusion}, threshold {threshold:.2f}: J {scores.avsbench.j:.3f},"
             f" mIoU of present classes {scores.avss.miou_present:.3f},"
             f" swap {scores.listening.swap:.3f}",
             flush=True,
@@ -71,7 +71,9 @@ def main() -> None:
         name=arguments.name,
         half=True,
     )
-    print(f"{arguments.output}: agreement {best.agreement}, threshold {best.class_threshold:.2f}")
+    print(
+        f"{arguments.output}: agreement {best.score_fusion}, threshold {best.class_threshold:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from typing import get_args
@@ -91,7 +92,7 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
         ("optim.milestones=3", "'optim.milestones' should be a list of numbers, not 3"),
         ("optim.milestones=[8.5]", "'optim.milestones' should be a list of numbers, not [8.5]"),
-        ("model.agreement=[1, 0]", "'model.agreement' should have 4 values"),
+        ("model.score_fusion=[1, 0]", "'model.score_fusion' should have 4 values"),
         ("model.decoder_layers=0", "'model.decoder_layers' should be at least 1"),
         ("model.num_heads=3", "'model.hidden_dim' should be a multiple of 'model.num_heads'"),
         (
@@ -174,6 +175,18 @@ def test_settings_are_read_by_the_names_that_they_had_before(tmp_path):
     assert (model.mask_dim, model.dynamic_dim, model.pyramid) == (24, 8, "light")
     assert load_config("lite", old, ["model.mask_dim=16"]).model.mask_dim == 16
     assert load_config("lite", overrides=["model.mask_channels=16"]).model.mask_dim == 16
+    words = ["loss.heard=0.5", "model.agreement=[1.0, 0.5, 0.0, 0.0]", "optim.checkpointing=true"]
+    config = load_config("r50", overrides=words)
+    assert (config.loss.audio, config.model.score_fusion) == (0.5, (1, 0.5, 0, 0))
+    assert config.optim.activation_checkpointing
+    saved = {"model": {"agreement": [1, 0, 0, 0.3]}, "loss": {"heard": 0.25}, "classes": ["cat"]}
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    config = load_config("lite", tmp_path / "config.json")
+    assert (config.loss.audio, config.model.score_fusion) == (0.25, (1, 0, 0, 0.3))
+
+
+def test_the_present_name_of_a_setting_wins_over_its_former_one():
+    assert config_from_dict({"loss": {"heard": 0.5, "audio": 2.0}}).loss.audio == 2
 
 
 def test_the_papers_presets_leave_alone_what_r2_vos_and_avsbench_leave_alone():

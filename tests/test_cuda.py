@@ -17,7 +17,7 @@ from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.inference.torch_predictor import Predictor
 from avsegcli.segment.segmenter import Segmenter
 from avsegcli.training.data import StoredData
-from avsegcli.training.ddp import Team
+from avsegcli.training.ddp import DDP
 from avsegcli.training.trainer import Trainer
 
 pytestmark = [
@@ -53,7 +53,7 @@ def batch(clips):
 def make_trainer(clips, run, preset, device, *overrides):
     config = load_config(preset, overrides=[*SMALL, *overrides], dataset="avss")
     data = StoredData(clips, config.data, seed=0)
-    return Trainer(config, run, data, clips, team=Team(torch.device(device)))
+    return Trainer(config, run, data, clips, ddp=DDP(torch.device(device)))
 
 
 def test_the_packaged_weights_say_the_same(clips):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from drawn_clips import Clips, Sees, clip
 
-from avsegcli.distributed import ALONE, Processes, launch, launched_processes
+from avsegcli.distributed import SINGLE_PROCESS, Processes, launch, launched_processes
 from avsegcli.errors import ConfigError, DataError
 from avsegcli.evaluation.evaluator import evaluate
-from avsegcli.evaluation.gallery import Gallery
+from avsegcli.evaluation.gallery import BestAndWorst
 from avsegcli.evaluation.metrics.avsbench import PerFrame, ScoredFrame
 from avsegcli.evaluation.read_ahead import read_ahead
 
@@ -50,11 +50,11 @@ def random_clips():
 @pytest.mark.parametrize("number", [2, 3])
 def test_several_processes_find_what_one_finds(number):
     def task(processes):
-        gallery = Gallery(count=2)
+        gallery = BestAndWorst(count=2)
         scores = evaluate(Sees(), random_clips(), listen=True, gallery=gallery, processes=processes)
         return scores, [e.name for e in (*gallery.worst(), *gallery.best())]
 
-    assert together(number, task) == [task(ALONE)] * number
+    assert together(number, task) == [task(SINGLE_PROCESS)] * number
 
 
 @pytest.mark.parametrize("workers", [2, 20])
@@ -99,7 +99,7 @@ def test_more_processes_than_clips_are_fine():
 
 
 def test_tasks_are_divided_and_their_results_in_order():
-    assert ALONE.divide(3, lambda number: number**2) == [0, 1, 4]
+    assert SINGLE_PROCESS.divide(3, lambda number: number**2) == [0, 1, 4]
     assert (
         together(2, lambda processes: processes.divide(5, str)) == [["0", "1", "2", "3", "4"]] * 2
     )

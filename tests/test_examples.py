@@ -24,7 +24,7 @@ def test_train_toy_trains_composes_and_scores(tmp_path):
     assert "training on cpu: 2 batches of 8 clips an epoch" in done.stderr
     assert "model.size" not in done.stderr  # asked about frames as large as those it was taught by
     assert (tmp_path / "toy" / "run" / "last.safetensors").exists()
-    for word in ("tpavi", "mute", "swap"):
+    for word in ("avsbench", "mute", "swap"):
         assert word in done.stdout
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from avsegcli.analysis.cached_network import Recorder
+from avsegcli.analysis.cached_network import CachedNetwork
 from avsegcli.analysis.separate_first import SeparateFirst
 from avsegcli.audio.nmf import require_separation
 from avsegcli.config import Config
@@ -30,7 +30,7 @@ from avsegcli.evaluation.evaluator import Scores, evaluate
 from avsegcli.evaluation.metrics.avsbench import mean
 from avsegcli.evaluation.noise_robustness import spread
 from avsegcli.evaluation.prediction import ClipPredictor
-from avsegcli.files.atomic import write_whole
+from avsegcli.files.atomic import write_atomically
 from avsegcli.files.weights import find
 from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.inference.fuse import fuse_for_inference
@@ -90,7 +90,7 @@ class Result:
     seed: int
     scored_on: str  # kind of the test clips, of `Task`
     clips: int  # tested on
-    j_and_f: float  # tpavi
+    j_and_f: float  # avsbench
     j: float
     f: float
     miou: float  # avss
@@ -200,7 +200,7 @@ def run_ablation(
         for kind in wanted:
             scores, threshold = _score(trained, parts, kind, clips, config.data.size, device, row)
             result = _result(row, task, seed, kind, clips, scores, threshold)
-            write_whole(run / RESULT.format(kind), json.dumps(vars(result)) + "\n")
+            write_atomically(run / RESULT.format(kind), json.dumps(vars(result)) + "\n")
             scored[kind] = result
         results += [result for result in scored.values() if result is not None]
     _write_results(out, results)
@@ -211,7 +211,7 @@ def _check_start(out: Path, start: dict[str, str]) -> None:
     """Refuse a folder whose rows began from other data or weights."""
     path = out / START
     if not path.exists():
-        write_whole(path, json.dumps(start, indent=1) + "\n")
+        write_atomically(path, json.dumps(start, indent=1) + "\n")
     try:
         before = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -242,7 +242,7 @@ def _score(
     chosen = choose_device(device)
     loaded = load_checkpoint(run / BEST, chosen)
     predictor = Predictor.from_model(loaded, chosen)
-    recorder = Recorder(fuse_for_inference(loaded.model))
+    recorder = CachedNetwork(fuse_for_inference(loaded.model))
     predictor.model = recorder  # type: ignore[assignment]  # it answers as the network does
     asked: ClipPredictor = predictor
     if row == SEPARATED:
@@ -265,16 +265,16 @@ def _score(
 def _result(
     row: int, task: str, seed: int, scored_on: str, clips: int, scores: Scores, threshold: float
 ) -> Result:
-    tpavi = scores.tpavi
+    avsbench = scores.avsbench
     return Result(
         row=row,
         set=task,
         seed=seed,
         scored_on=scored_on,
         clips=clips,
-        j_and_f=100 * tpavi.j_and_f,
-        j=100 * tpavi.j,
-        f=100 * tpavi.f,
+        j_and_f=100 * avsbench.j_and_f,
+        j=100 * avsbench.j,
+        f=100 * avsbench.f,
         miou=100 * scores.avss.miou,
         threshold=threshold,
     )
@@ -282,12 +282,12 @@ def _result(
 
 def _write_results(out: Path, results: Sequence[Result]) -> None:
     values = [vars(result) for result in results]
-    write_whole(out / "ablation.json", json.dumps(values, indent=1) + "\n")
+    write_atomically(out / "ablation.json", json.dumps(values, indent=1) + "\n")
     text = io.StringIO()
     table = csv.DictWriter(text, values[0], lineterminator="\n")
     table.writeheader()
     table.writerows(values)
-    write_whole(out / "ablation.csv", text.getvalue())
+    write_atomically(out / "ablation.csv", text.getvalue())
 
 
 def ablation_tables(results: Sequence[Result]) -> list[Table]:

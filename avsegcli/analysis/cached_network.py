@@ -8,7 +8,7 @@ from torch import nn
 from avsegcli.model.qsd import QSD, QSDOutput
 
 
-class Recorder(nn.Module):
+class CachedNetwork(nn.Module):
     """Asks a network, keeps its answers, and after `replay` gives them again in the same order.
 
     Args:

@@ -13,10 +13,10 @@ import numpy as np
 from avsegcli.analysis.codebook import Codewords
 from avsegcli.analysis.qualitative import PanelRow
 from avsegcli.analysis.tsne import MixtureStudy, embed
-from avsegcli.errors import AvsegError, how_to_install
+from avsegcli.errors import AvsegError, install_hint
 from avsegcli.evaluation.metrics.registry import all_numbers
 from avsegcli.evaluation.noise_robustness import Condition, curve
-from avsegcli.files.atomic import write_whole
+from avsegcli.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise AvsegError("figures need matplotlib", how_to_install("figures")) from error
+        raise AvsegError("figures need matplotlib", install_hint("figures")) from error
 
 
 def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
@@ -65,7 +65,7 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
         picture = BytesIO()
         metadata = {"Date": None} if path.suffix == ".svg" else None  # same figure, same bytes
         figure.savefig(picture, format=path.suffix[1:], metadata=metadata)
-        write_whole(path, picture.getvalue())
+        write_atomically(path, picture.getvalue())
     return paths
 
 

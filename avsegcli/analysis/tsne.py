@@ -20,7 +20,7 @@ from avsegcli.analysis.semantics import (
 )
 from avsegcli.audio.noise import active_power
 from avsegcli.datasets.clip import Clip, ClipDataset
-from avsegcli.errors import AvsegError, ConfigError, DataError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, DataError, install_hint
 from avsegcli.evaluation.class_mapping import match_classes
 from avsegcli.inference.torch_predictor import Predictor
 
@@ -31,7 +31,7 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipSemantics:
     """The semantics of one sound: of one class, or of a mixture of two."""
 
     clips: tuple[str, ...]  # names of the clips that it was made of
@@ -56,8 +56,8 @@ class MixtureStudy:
     """Sounds alone and mixed, and how near the ones lie to the others."""
 
     classes: tuple[str, ...]
-    singles: list[Heard]
-    mixtures: list[Heard]
+    singles: list[ClipSemantics]
+    mixtures: list[ClipSemantics]
     without: Nearness  # before decomposition
     within: Nearness  # after decomposition
 
@@ -110,7 +110,7 @@ def study_mixtures(
     pairs = _pairs({name: alone[name] for name in kept}, num_mixtures, seed)
     total, done = sum(len(alone[name]) for name in kept) + len(pairs), 0
 
-    def ask(clip: Clip, clips: tuple[str, ...], names: tuple[str, ...]) -> Heard:
+    def ask(clip: Clip, clips: tuple[str, ...], names: tuple[str, ...]) -> ClipSemantics:
         nonlocal done
         columns = [
             int(np.flatnonzero(shared.of_model == shared.names.index(name))[0]) - 1
@@ -122,12 +122,12 @@ def study_mixtures(
             progress(done, total)
         return heard
 
-    def alone_ones() -> Iterator[Heard]:
+    def alone_ones() -> Iterator[ClipSemantics]:
         for name in kept:
             for clip in map(dataset.__getitem__, alone[name]):
                 yield ask(clip, (clip.name,), (name,))
 
-    def mixed_ones() -> Iterator[Heard]:
+    def mixed_ones() -> Iterator[ClipSemantics]:
         for names, *places in pairs:
             first, second = map(dataset.__getitem__, places)
             yield ask(_mixed(first, second), (first.name, second.name), names)
@@ -175,11 +175,11 @@ def _summarise(
     clips: tuple[str, ...],
     names: tuple[str, ...],
     columns: list[int],
-) -> Heard:
+) -> ClipSemantics:
     """Keep what is compared; `columns` are the places of the names among the model's classes."""
     sounds = [bool(heard) for heard in heard_classes(clip)] if len(names) == 1 else slice(None)
     best = semantics.token_probs[:, columns].argmax(axis=0)
-    return Heard(
+    return ClipSemantics(
         clips=clips,
         classes=names,
         without=semantics.fused[sounds].mean(axis=0, keepdims=True),
@@ -189,7 +189,11 @@ def _summarise(
 
 
 def _nearness(
-    classes: Sequence[str], singles: Sequence[Heard], mixtures: Sequence[Heard], *, tokens: bool
+    classes: Sequence[str],
+    singles: Sequence[ClipSemantics],
+    mixtures: Sequence[ClipSemantics],
+    *,
+    tokens: bool,
 ) -> Nearness:
     ratios, hits = [], []
     for mixture in mixtures:
@@ -240,7 +244,7 @@ def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
-        raise AvsegError("t-SNE needs scikit-learn", how_to_install("figures")) from error
+        raise AvsegError("t-SNE needs scikit-learn", install_hint("figures")) from error
     heard = [*study.singles, *study.mixtures]
     vectors = np.concatenate([h.said if tokens else h.without for h in heard])
     perplexity = min(30.0, (len(vectors) - 1) / 3)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import LOG_OFFSET
-from avsegcli.errors import AvsegError, how_to_install
+from avsegcli.errors import AvsegError, install_hint
 
 ITERATIONS = 300
 TINY = 1e-6  # mel energy below which there is nothing to separate
@@ -45,7 +45,7 @@ def require_separation() -> None:
     try:
         import sklearn.decomposition  # noqa: F401
     except ImportError as error:
-        raise AvsegError("separation needs scikit-learn", how_to_install("figures")) from error
+        raise AvsegError("separation needs scikit-learn", install_hint("figures")) from error
 
 
 def _factorise(

@@ -33,7 +33,7 @@ def codebook(
     from avsegcli.analysis.codebook import codeword_csv, codeword_table, study_codewords
     from avsegcli.analysis.plots import draw_codewords, save_figure
     from avsegcli.cli.tables import print_table
-    from avsegcli.files.atomic import write_whole
+    from avsegcli.files.atomic import write_atomically
 
     check_output(output, ["codebook.png", "codebook.svg", "codebook.csv"], force=force)
     clips = open_clips(dataset, split, data_root)
@@ -42,5 +42,5 @@ def codebook(
         codewords = study_codewords(predictor, clips, progress=progress)
     if output is not None:
         save_figure(draw_codewords(codewords), output, "codebook")
-        write_whole(output / "codebook.csv", codeword_csv(codewords))
+        write_atomically(output / "codebook.csv", codeword_csv(codewords))
     print_table(codeword_table(codewords))

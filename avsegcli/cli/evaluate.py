@@ -67,7 +67,7 @@ def evaluate(
         typer.Option(help="Size of scoring: protocol (224 x 224, as AVSBench) or native."),
     ] = SizeChoice.PROTOCOL,
     f_group: Annotated[
-        GroupChoice, typer.Option("--f-group", help="Group of frames of the tpavi F.")
+        GroupChoice, typer.Option("--f-group", help="Group of frames of the avsbench F.")
     ] = GroupChoice.VIDEO,
     convention: Annotated[
         ConventionChoice,
@@ -128,15 +128,15 @@ def evaluate(
     """
     from avsegcli.cli.tables import print_tables
     from avsegcli.distributed import (
-        ALONE,
+        SINGLE_PROCESS,
         launch,
         launched_processes,
-        number_launched,
+        launched_world_size,
     )
     from avsegcli.evaluation.evaluator import evaluate as score
-    from avsegcli.evaluation.gallery import Gallery
+    from avsegcli.evaluation.gallery import BestAndWorst
     from avsegcli.evaluation.report import score_tables
-    from avsegcli.evaluation.saved_predictions import StoredMasks
+    from avsegcli.evaluation.saved_predictions import SavedPredictions
     from avsegcli.evaluation.score_files import ScoreFiles
     from avsegcli.inference.predictor import open_predictor
     from avsegcli.training.run_folder import check_not_run_file
@@ -157,33 +157,37 @@ def evaluate(
     given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
     if import_preds is not None and given:
         raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
-    if not multi_gpu and "RANK" in os.environ and number_launched() > 1:
+    if not multi_gpu and "RANK" in os.environ and launched_world_size() > 1:
         raise ConfigError(
             "several processes were started, and each would score every clip",
             "--multi-gpu shares the clips among them, on CPUs too",
         )
-    processes = launched_processes() if multi_gpu else ALONE
+    processes = launched_processes() if multi_gpu else SINGLE_PROCESS
     if processes is None:
         raise typer.Exit(launch(sys.argv[1:]))
     quiet = not processes.is_main
     clips = open_clips(dataset, split, data_root, listen=listen, quiet=quiet)
-    judged: StoredMasks | GraphPredictor | Predictor
+    predictor: SavedPredictions | GraphPredictor | Predictor
     if import_preds is not None:
-        judged = StoredMasks(import_preds, clips.classes)
+        predictor = SavedPredictions(import_preds, clips.classes)
         said = f"masks of {import_preds}"
         origin = {"model": said}
     else:
-        judged = open_predictor(weights, device, engine.value)
-        said = f"{judged.model_name} on {judged.device_name}"
-        origin = {"model": judged.model_name, **origin_of(weights), "convention": convention.value}
+        predictor = open_predictor(weights, device, engine.value)
+        said = f"{predictor.model_name} on {predictor.device_name}"
+        origin = {
+            "model": predictor.model_name,
+            **origin_of(weights),
+            "convention": convention.value,
+        }
     origin |= {"data": name_of_clips(dataset), "split": split, "avseg": __version__}
     if not quiet:
         typer.echo(said, err=True)
 
-    gallery = Gallery()
+    gallery = BestAndWorst()
     with clip_progress(quiet=quiet) as update:
         scores = score(
-            judged,
+            predictor,
             clips,
             size=size.value,
             group=f_group.value,
@@ -198,9 +202,9 @@ def evaluate(
         )
     if quiet:
         return
-    if isinstance(judged, StoredMasks) and judged.unnamed:
-        of = f"{len(judged.unnamed)} of {len(clips)} clips, as '{min(judged.unnamed)}'"
-        if len(judged.unnamed) == len(clips):
+    if isinstance(predictor, SavedPredictions) and predictor.unnamed:
+        of = f"{len(predictor.unnamed)} of {len(clips)} clips, as '{min(predictor.unnamed)}'"
+        if len(predictor.unnamed) == len(clips):
             raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
         typer.echo(f"{import_preds} names no object in {of}", err=True)
     try:  # neither a full disk nor a closed pipe costs both

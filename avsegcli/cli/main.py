@@ -29,7 +29,7 @@ try:
         train,
         tsne,
     )
-    from avsegcli.errors import AvsegError, refusal
+    from avsegcli.errors import AvsegError, format_os_error
 except KeyboardInterrupt:  # `main`, which would tell of it, is not there yet
     sys.exit(130)
 
@@ -121,7 +121,7 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        typer.echo(f"avseg: {refusal(error)}", err=True)
+        typer.echo(f"avseg: {format_os_error(error)}", err=True)
         return 1
     except typer.Exit as done:
         return done.exit_code

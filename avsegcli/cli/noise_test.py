@@ -31,7 +31,7 @@ from avsegcli.errors import ConfigError
 
 RATIOS_DB = "0,5,10,20,inf"
 FARTHEST_DB = 100  # beyond, the mix has not enough digits
-SHOWN = ("tpavi.j_and_f", "avss.miou")  # by default
+SHOWN = ("avsbench.j_and_f", "avss.miou")  # by default
 
 
 def noise_test(
@@ -91,13 +91,13 @@ def noise_test(
     from avsegcli.analysis.plots import draw_noise_curves, save_figure
     from avsegcli.cli.tables import print_tables
     from avsegcli.evaluation.class_mapping import match_classes
-    from avsegcli.evaluation.metrics.registry import all_numbers
+    from avsegcli.evaluation.metrics.registry import all_numbers, current_key
     from avsegcli.evaluation.noise_robustness import noise_sweep, sweep_csv, sweep_json, sweep_table
     from avsegcli.evaluation.noise_sources import KINDS, open_noise
-    from avsegcli.files.atomic import write_whole
+    from avsegcli.files.atomic import write_atomically
 
     ratios = read_ratios(snr or [RATIOS_DB])
-    metrics = list(metric or SHOWN)
+    metrics = [current_key(name) for name in metric or SHOWN]
     if unknown := [name for name in metrics if name not in all_numbers()]:
         raise ConfigError(f"unknown metric '{unknown[0]}'", f"known: {', '.join(all_numbers())}")
     check_output(output, [f"noise.{kind}" for kind in ("csv", "json", "png", "svg")], force=force)
@@ -125,8 +125,8 @@ def noise_test(
         )
     try:  # neither a full disk nor a closed pipe costs both
         if output is not None:
-            write_whole(output / "noise.csv", sweep_csv(conditions))
-            write_whole(output / "noise.json", sweep_json(conditions, **origin))
+            write_atomically(output / "noise.csv", sweep_csv(conditions))
+            write_atomically(output / "noise.json", sweep_json(conditions, **origin))
             save_figure(draw_noise_curves(conditions, metrics), output, "noise")
     finally:
         print_tables([sweep_table(conditions, metrics)], form)

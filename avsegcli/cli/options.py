@@ -177,13 +177,13 @@ def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> N
     That is files that are there or cannot be written, and figures without matplotlib.
     """
     from avsegcli.analysis.plots import require_matplotlib
-    from avsegcli.files.atomic import check_new
+    from avsegcli.files.atomic import check_can_create
 
     if folder is None:
         return
     require_matplotlib()
     for name in names:
-        check_new(folder / name, force=force)
+        check_can_create(folder / name, force=force)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def tsne(
     from avsegcli.analysis.plots import draw_mixtures, save_figure
     from avsegcli.analysis.tsne import study_mixtures
     from avsegcli.cli.tables import print_table
-    from avsegcli.files.atomic import write_whole
+    from avsegcli.files.atomic import write_atomically
 
     check_output(output, ["tsne.png", "tsne.svg", "tsne.json"], force=force)
     clips = open_clips(dataset, split, data_root)
@@ -86,5 +86,5 @@ def tsne(
             "without": asdict(study.without),
             "with": asdict(study.within),
         }
-        write_whole(output / "tsne.json", json.dumps(numbers, indent=1) + "\n")
+        write_atomically(output / "tsne.json", json.dumps(numbers, indent=1) + "\n")
     print_table(table)

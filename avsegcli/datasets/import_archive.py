@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 
 from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS
 from avsegcli.errors import DataError
-from avsegcli.files.atomic import told_as_cannot_write, written_whole
+from avsegcli.files.atomic import atomic_write, wrap_write_errors
 
 PIECE = 1 << 20  # bytes that are copied at once
 
@@ -108,11 +108,11 @@ def _file_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _File:
 
 def _copy(file: _File, target: Path, source: Path) -> bool:
     """Copy a file, but not if one of its size is there; tells whether it was copied."""
-    with told_as_cannot_write(target, DataError):
+    with wrap_write_errors(target, DataError):
         if target.is_file() and target.stat().st_size == file.size:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(target, DataError) as part, part.open("wb") as copy:
+        with atomic_write(target, DataError) as part, part.open("wb") as copy:
             copy.writelines(_pieces(file, source))
     return True
 

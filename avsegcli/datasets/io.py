@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from avsegcli.audio.load import mono
 from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.errors import DataError, MediaError
-from avsegcli.files.atomic import told_as_cannot_write
+from avsegcli.files.atomic import wrap_write_errors
 from avsegcli.video.reader import StreamDecoder, best_stream, open_media
 
 BACKGROUND = "background"
@@ -196,7 +196,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    with told_as_cannot_write(path, DataError):
+    with wrap_write_errors(path, DataError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import Convention, clip_log_mel
-from avsegcli.distributed import ALONE, Processes
+from avsegcli.distributed import SINGLE_PROCESS, Processes
 from avsegcli.evaluation.class_mapping import fold_people
 from avsegcli.evaluation.metrics.avsbench import HALF, iou, mean
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
@@ -26,7 +26,7 @@ from avsegcli.inference.preprocess import resize_labels
 
 
 @dataclass(frozen=True)
-class ListeningScores:
+class AudioDependenceScores:
     """The three numbers, None where there is nothing to divide by, and what they rest on."""
 
     mute: float | None
@@ -48,7 +48,7 @@ class _Profile(NamedTuple):
     muted_area: float
 
 
-class Listening:
+class AudioDependence:
     """Asks the predictor about the same pictures with other sounds.
 
     Args:
@@ -93,7 +93,7 @@ class Listening:
         if gains:
             self._solos[clip.name] = mean(gains)
 
-    def merge(self, other: "Listening") -> None:
+    def merge(self, other: "AudioDependence") -> None:
         """Take in the clips that another process has seen."""
         self._clips |= other._clips
         self._solos |= other._solos
@@ -102,7 +102,7 @@ class Listening:
         """Send to another process what was found, not the model and the data."""
         return {"_clips": self._clips, "_solos": self._solos}
 
-    def compute(self, processes: Processes = ALONE) -> ListeningScores:
+    def compute(self, processes: Processes = SINGLE_PROCESS) -> AudioDependenceScores:
         """Swap the sounds and reduce; reads each clip that gets or gives a sound once more.
 
         Args:
@@ -112,7 +112,7 @@ class Listening:
         pairs = [(name, self._donor(name)) for name in sorted(self._clips)]
         swaps = [(self._clips[name], donor) for name, donor in pairs if donor is not None]
         swapped = processes.divide(len(swaps), lambda number: self._area_swapped(*swaps[number]))
-        return ListeningScores(
+        return AudioDependenceScores(
             mute=_ratio([clip.muted_area for clip in clips], [clip.area for clip in clips]),
             mute_clips=len(clips),
             swap=_ratio(swapped, [taker.area for taker, _ in swaps]),

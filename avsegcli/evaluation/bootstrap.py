@@ -69,7 +69,7 @@ class ClipTable:
         totals = np.tensordot(weights, self.sums, axes=1)  # (R, keys, 2)
         quotients = _divide(totals[..., 0], totals[..., 1])
         found = {key: quotients[:, place] for place, key in enumerate(self.keys)}
-        for metric in ("tpavi", "davis"):
+        for metric in ("avsbench", "davis"):
             parts = [found[key] for name in "jf" if (key := f"{metric}.{name}") in found]
             if len(parts) == 2:
                 found[f"{metric}.j_and_f"] = (parts[0] + parts[1]) / 2

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import Convention, log_mel_of
-from avsegcli.distributed import ALONE, Processes
+from avsegcli.distributed import SINGLE_PROCESS, Processes
 from avsegcli.errors import DataError
-from avsegcli.evaluation.audio_dependence import Listening, ListeningScores
+from avsegcli.evaluation.audio_dependence import AudioDependence, AudioDependenceScores
 from avsegcli.evaluation.bootstrap import ClipTable, Interval, confidence_intervals
 from avsegcli.evaluation.class_mapping import ClassMap, match_classes
-from avsegcli.evaluation.gallery import Gallery
+from avsegcli.evaluation.gallery import BestAndWorst
 from avsegcli.evaluation.metrics.avsbench import (
     Accumulator,
+    AvsBenchJF,
+    AvsBenchScores,
     Group,
     ScoredFrame,
     Summary,
     Sums,
-    Tpavi,
-    TpaviScores,
     iou,
     mean,
 )
@@ -38,7 +38,7 @@ from avsegcli.evaluation.prediction import (
     predict_clip,
 )
 from avsegcli.evaluation.read_ahead import read_ahead
-from avsegcli.evaluation.saved_predictions import StoredMasks
+from avsegcli.evaluation.saved_predictions import SavedPredictions
 from avsegcli.inference.preprocess import resize_labels
 
 Kind = TypeVar("Kind", bound=Accumulator)
@@ -49,8 +49,8 @@ class ClipScores:
     """What one clip scores by itself."""
 
     name: str
-    tpavi_j: float
-    tpavi_f: float | None  # None: nothing visible sounds in it
+    avsbench_j: float
+    avsbench_f: float | None  # None: nothing visible sounds in it
     davis_j: float
     davis_f: float
     sums: Sums = field(default_factory=dict)  # what it adds to each number
@@ -65,11 +65,11 @@ class Scores:
     classes: tuple[str, ...]  # that `avss` and `pooled` score, background first
     unknown_classes: tuple[str, ...]  # classes of the data that the model does not know
     summary: Summary
-    tpavi: TpaviScores
+    avsbench: AvsBenchScores
     avss: AvssScores
     pooled: PooledScores
     davis: DavisScores
-    listening: ListeningScores | None  # None: not asked for
+    listening: AudioDependenceScores | None  # None: not asked for
     clips: tuple[ClipScores, ...]  # by name
     own: dict[str, float | None] = field(default_factory=dict)  # metrics of installed packages
     resamples: int = 0  # of the bootstrap; 0: no intervals were asked for
@@ -81,7 +81,7 @@ class Scores:
 
 
 def evaluate(
-    predictor: ClipPredictor | StoredMasks,
+    predictor: ClipPredictor | SavedPredictions,
     dataset: ClipDataset,
     *,
     size: Size = "protocol",
@@ -90,9 +90,9 @@ def evaluate(
     listen: bool = False,
     seed: int = 0,
     bootstrap: int = 0,
-    gallery: Gallery | None = None,
+    gallery: BestAndWorst | None = None,
     workers: int = 1,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a predictor on every annotated frame of a data set.
@@ -105,7 +105,7 @@ def evaluate(
         dataset: clips with truth; their names must differ.
         size: "protocol": scored at 224 x 224, frames that are not square squashed, as AVSBench
             does; "native": at the size of the truth as stored.
-        group: frames whose F curves `tpavi` averages.
+        group: frames whose F curves `avsbench` averages.
         convention: how log-mel examples are cut from a waveform.
         listen: also compute `mute`, `swap` and `solo`, which takes about three times as long; only
             of a model.
@@ -122,8 +122,8 @@ def evaluate(
     shared = match_classes(predictor.classes, dataset.classes)
     metrics = _Metrics(group, shared)
     listening = None
-    if listen and not isinstance(predictor, StoredMasks):
-        listening = Listening(predictor, dataset, convention=convention, seed=seed)
+    if listen and not isinstance(predictor, SavedPredictions):
+        listening = AudioDependence(predictor, dataset, convention=convention, seed=seed)
 
     share = processes.share(len(dataset))
     with closing(read_ahead(dataset, share, workers)) as clips:
@@ -164,7 +164,7 @@ def evaluate(
         classes=shared.names,
         unknown_classes=shared.unknown,
         summary=computed["summary"],
-        tpavi=computed["tpavi"],
+        avsbench=computed["avsbench"],
         avss=computed["avss"],
         pooled=computed["pooled"],
         davis=computed["davis"],
@@ -209,15 +209,15 @@ class _Metrics:
 
     def compute_clips(self) -> tuple[ClipScores, ...]:
         """Reduce each clip by itself."""
-        tpavi, davis = self._get(Tpavi).compute_clips(), self._get(Davis).compute_clips()
-        sums: dict[str, Sums] = {name: {} for name in tpavi}
+        avsbench, davis = self._get(AvsBenchJF).compute_clips(), self._get(Davis).compute_clips()
+        sums: dict[str, Sums] = {name: {} for name in avsbench}
         for metric in self._all.values():
             for name, values in metric.clip_sums().items():
                 sums[name] |= values
         classes = self._get(Avss).class_sums()
         return tuple(
-            ClipScores(name, *tpavi[name], *davis[name], sums[name], classes[name])
-            for name in tpavi
+            ClipScores(name, *avsbench[name], *davis[name], sums[name], classes[name])
+            for name in avsbench
         )
 
     def _get(self, kind: type[Kind]) -> Kind:
@@ -225,12 +225,12 @@ class _Metrics:
 
 
 def _predict(
-    predictor: ClipPredictor | StoredMasks,
+    predictor: ClipPredictor | SavedPredictions,
     clip: Clip,
     size: tuple[int, int],
     convention: Convention,
 ) -> ClipPrediction:
-    if isinstance(predictor, StoredMasks):
+    if isinstance(predictor, SavedPredictions):
         return predictor.predict(clip, size)
     return predict_clip(predictor, clip.frames, log_mel_of(clip, convention), size=size)
 

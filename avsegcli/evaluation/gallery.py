@@ -18,7 +18,7 @@ ROW_LABEL = 76  # pixels for the names of the rows
 _INK, _PAPER, _GREY = (30, 30, 30), 255, (128, 128, 128)
 
 
-class Exhibit(NamedTuple):
+class Example(NamedTuple):
     """One clip, small: its frames, the truth and the prediction."""
 
     name: str
@@ -28,7 +28,7 @@ class Exhibit(NamedTuple):
     predicted: NDArray[np.uint8]  # likewise
 
 
-class Gallery:
+class BestAndWorst:
     """Keeps the clips with the lowest and the highest J.
 
     Args:
@@ -37,7 +37,7 @@ class Gallery:
 
     def __init__(self, count: int = 3) -> None:
         self.count = count
-        self._exhibits: dict[str, Exhibit] = {}
+        self._examples: dict[str, Example] = {}
 
     def offer(
         self, clip: Clip, j: float, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
@@ -53,35 +53,35 @@ class Gallery:
             predicted: likewise.
         """
         if not np.isin(truth, (0, IGNORE)).all() or predicted.any():
-            self._exhibits[clip.name] = _shrink(clip, j, truth, predicted)
+            self._examples[clip.name] = _shrink(clip, j, truth, predicted)
             self._drop()
 
-    def merge(self, other: "Gallery") -> None:
+    def merge(self, other: "BestAndWorst") -> None:
         """Take in what another process was shown."""
-        self._exhibits |= other._exhibits
+        self._examples |= other._examples
         self._drop()
 
-    def worst(self) -> list[Exhibit]:
+    def worst(self) -> list[Example]:
         """Give the clips with the lowest J, the lowest first."""
         order = self._order()
         return order[: min(self.count, (len(order) + 1) // 2)]
 
-    def best(self) -> list[Exhibit]:
+    def best(self) -> list[Example]:
         """Give the clips with the highest J, the highest first; none of them is in `worst`."""
         order = self._order()[::-1]
         return order[: min(self.count, len(order) // 2)]
 
-    def _order(self) -> list[Exhibit]:
-        return sorted(self._exhibits.values(), key=lambda exhibit: (exhibit.j, exhibit.name))
+    def _order(self) -> list[Example]:
+        return sorted(self._examples.values(), key=lambda example: (example.j, example.name))
 
     def _drop(self) -> None:
-        for exhibit in self._order()[self.count : -self.count]:
-            del self._exhibits[exhibit.name]
+        for example in self._order()[self.count : -self.count]:
+            del self._examples[example.name]
 
 
 def _shrink(
     clip: Clip, j: float, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
-) -> Exhibit:
+) -> Example:
     columns = np.unique(np.linspace(0, len(clip.frames) - 1, COLUMNS).round().astype(int))
     height, width = clip.frames.shape[1:3]
     size = (min(WIDEST_CELL, max(1, round(CELL_HEIGHT * width / height))), CELL_HEIGHT)
@@ -90,7 +90,7 @@ def _shrink(
         small = [cv2.resize(pictures[t], size, interpolation=interpolation) for t in columns]
         return np.stack(small)
 
-    return Exhibit(
+    return Example(
         clip.name,
         j,
         shrink(clip.frames, cv2.INTER_AREA),
@@ -99,28 +99,28 @@ def _shrink(
     )
 
 
-def draw_strip(exhibit: Exhibit) -> NDArray[np.uint8]:
+def draw_example(example: Example) -> NDArray[np.uint8]:
     """Draw a clip as rows of frames, truth and prediction.
 
     Returns:
         RGB, ``(H, W, 3)``.
     """
-    count, height, width = exhibit.truth.shape
+    count, height, width = example.truth.shape
     canvas = np.full((3 * (height + GAP), ROW_LABEL + count * (width + GAP), 3), _PAPER, np.uint8)
     for row, name in enumerate(ROWS):
         top = row * (height + GAP)
         _write(canvas, name, (0, top + height // 2 + 4))
-        for column, frame in enumerate(exhibit.frames):
+        for column, frame in enumerate(example.frames):
             cell = frame
             if row:
-                labels = (exhibit.truth, exhibit.predicted)[row - 1][column]
+                labels = (example.truth, example.predicted)[row - 1][column]
                 cell = paint(frame, labels)
             left = ROW_LABEL + column * (width + GAP)
             canvas[top : top + height, left : left + width] = cell
     return canvas
 
 
-def caption(exhibit: Exhibit, classes: tuple[str, ...]) -> str:
+def caption(example: Example, classes: tuple[str, ...]) -> str:
     """Say which clip this is, what sounds in it and what is predicted."""
     named = [*classes[1:], "another class"]
 
@@ -128,11 +128,11 @@ def caption(exhibit: Exhibit, classes: tuple[str, ...]) -> str:
         found = [named[index - 1] for index in np.unique(labels) if index not in (0, IGNORE)]
         return ", ".join(found) or "nothing"
 
-    said = f"truth: {names(exhibit.truth)}; predicted: {names(exhibit.predicted)}"
-    return f"{exhibit.name}   J {exhibit.j:.3f}   {said}"
+    said = f"truth: {names(example.truth)}; predicted: {names(example.predicted)}"
+    return f"{example.name}   J {example.j:.3f}   {said}"
 
 
-def draw_sheet(gallery: Gallery, classes: tuple[str, ...]) -> NDArray[np.uint8]:
+def draw_examples(gallery: BestAndWorst, classes: tuple[str, ...]) -> NDArray[np.uint8]:
     """Draw the worst and the best clips below each other, with captions.
 
     Args:
@@ -143,9 +143,9 @@ def draw_sheet(gallery: Gallery, classes: tuple[str, ...]) -> NDArray[np.uint8]:
         RGB, ``(H, W, 3)``.
     """
     pieces: list[tuple[str, NDArray[np.uint8] | None]] = []
-    for title, exhibits in (("worst", gallery.worst()), ("best", gallery.best())):
-        pieces += [(f"{title} clips by davis J", None)] if exhibits else []
-        pieces += [(caption(exhibit, classes), draw_strip(exhibit)) for exhibit in exhibits]
+    for title, examples in (("worst", gallery.worst()), ("best", gallery.best())):
+        pieces += [(f"{title} clips by davis J", None)] if examples else []
+        pieces += [(caption(example, classes), draw_example(example)) for example in examples]
     if not pieces:
         pieces = [("in every clip rightly nothing is found", None)]
     strips = [strip for _, strip in pieces if strip is not None]

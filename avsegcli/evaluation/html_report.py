@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from avsegcli import __version__
 from avsegcli.evaluation.evaluator import Scores
-from avsegcli.evaluation.gallery import Exhibit, Gallery, caption, draw_strip
+from avsegcli.evaluation.gallery import BestAndWorst, Example, caption, draw_example
 from avsegcli.evaluation.report import (
-    listening_rows,
+    audio_dependence_rows,
     metric_rows,
     show_interval,
     show_number,
@@ -20,8 +20,8 @@ from avsegcli.evaluation.report import (
 )
 
 CONVENTIONS = {
-    "tpavi": "AVSBench's own scripts for S4 and MS3: a frame without an object scores the share of "
-    "pixels left alone; F at the best of 255 thresholds.",
+    "avsbench": "AVSBench's own scripts for S4 and MS3: a frame without an object scores the share "
+    "of pixels left alone; F at the best of 255 thresholds.",
     "avss": "AVSBench-semantic's colour metric: IoU and F of each class, averaged frame by frame, "
     "over real frames only.",
     "pooled": "one confusion matrix over the whole split, as elsewhere in semantic segmentation.",
@@ -46,7 +46,7 @@ details { margin-top: 2rem; }
 """
 
 
-def html_report(scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> str:
+def html_report(scores: Scores, gallery: BestAndWorst, origin: Mapping[str, str]) -> str:
     """Write the scores, by convention and class, and the worst and best clips as a page.
 
     Args:
@@ -63,14 +63,14 @@ def html_report(scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> 
     if scores.listening is not None:
         rows = [
             (name, meaning, show_number(value), str(clips))
-            for name, meaning, value, clips in listening_rows(scores.listening)
+            for name, meaning, value, clips in audio_dependence_rows(scores.listening)
         ]
         header = ("test", "what it is", "value", "clips")
         parts.append(_section("Does it listen?", _table(rows, header)))
     parts.append(_section("IoU by class", _classes(scores)))
-    for title, exhibits in (("Worst", gallery.worst()), ("Best", gallery.best())):
-        if exhibits:
-            figures = "".join(_figure(exhibit, scores.classes) for exhibit in exhibits)
+    for title, examples in (("Worst", gallery.worst()), ("Best", gallery.best())):
+        if examples:
+            figures = "".join(_figure(example, scores.classes) for example in examples)
             parts.append(_section(f"{title} clips by davis J", figures))
     parts.append(f"<details><summary>Every clip</summary>{_clips(scores)}</details>")
     return (
@@ -116,16 +116,16 @@ def _clips(scores: Scores) -> str:
     rows = [
         (
             clip.name,
-            *map(show_number, (clip.tpavi_j, clip.tpavi_f, clip.davis_j, clip.davis_f)),
+            *map(show_number, (clip.avsbench_j, clip.avsbench_f, clip.davis_j, clip.davis_f)),
         )
         for clip in sorted(scores.clips, key=lambda clip: (clip.davis_j, clip.name))
     ]
-    return _table(rows, ("clip", "tpavi J", "tpavi F", "davis J", "davis F"))
+    return _table(rows, ("clip", "avsbench J", "avsbench F", "davis J", "davis F"))
 
 
-def _figure(exhibit: Exhibit, classes: tuple[str, ...]) -> str:
-    strip = np.ascontiguousarray(draw_strip(exhibit)[..., ::-1])
-    text = escape(caption(exhibit, classes))
+def _figure(example: Example, classes: tuple[str, ...]) -> str:
+    strip = np.ascontiguousarray(draw_example(example)[..., ::-1])
+    text = escape(caption(example, classes))
     return (
         f"<figure><figcaption>{text}</figcaption>"
         f"<img alt='{text}' src='data:image/jpeg;base64,{_encode(strip)}'></figure>"

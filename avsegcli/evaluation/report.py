@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from avsegcli.evaluation.audio_dependence import ListeningScores
+from avsegcli.evaluation.audio_dependence import AudioDependenceScores
 from avsegcli.evaluation.bootstrap import Interval
 from avsegcli.evaluation.evaluator import Scores
 from avsegcli.evaluation.metrics.registry import all_metrics, all_numbers, read_number
@@ -14,7 +14,7 @@ def score_tables(scores: Scores) -> list[Table]:
     """Lay out the scores: what was scored, every metric, listening if asked for, classes."""
     tables = [_summary_table(scores), _metric_table(scores)]
     if scores.listening is not None:
-        tables.append(_listening_table(scores.listening))
+        tables.append(_audio_dependence_table(scores.listening))
     return [*tables, _class_table(scores)]
 
 
@@ -67,7 +67,7 @@ def metric_rows(scores: Scores) -> list[MetricRow]:
 
 def label_of(scores: Scores, key: str) -> str:
     """Name a number as it stands beside its convention."""
-    group = "the split" if scores.tpavi.group == "split" else f"each {scores.tpavi.group}"
+    group = "the split" if scores.avsbench.group == "split" else f"each {scores.avsbench.group}"
     return all_numbers()[key].label.format(group=group)
 
 
@@ -92,7 +92,9 @@ def show_interval(interval: Interval | None) -> str:
     return "-" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
-def listening_rows(listening: ListeningScores) -> list[tuple[str, str, float | None, int]]:
+def audio_dependence_rows(
+    listening: AudioDependenceScores,
+) -> list[tuple[str, str, float | None, int]]:
     """Name the listening scores: test, what it is, value, clips that it rests on."""
     meanings = {
         "mute": "area without sound / with sound; 0 is best",
@@ -105,9 +107,9 @@ def listening_rows(listening: ListeningScores) -> list[tuple[str, str, float | N
     ]
 
 
-def _listening_table(listening: ListeningScores) -> Table:
+def _audio_dependence_table(listening: AudioDependenceScores) -> Table:
     table = _table("Does it listen?", "test", "what it is", "value", "clips")
-    for name, meaning, value, clips in listening_rows(listening):
+    for name, meaning, value, clips in audio_dependence_rows(listening):
         table.add_row(name, meaning, show_number(value), str(clips))
     return table
 

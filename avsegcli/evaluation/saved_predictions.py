@@ -47,7 +47,7 @@ class _Frame(NamedTuple):
     soft: bool = False  # probs are probabilities, not a mask
 
 
-class StoredMasks:
+class SavedPredictions:
     """Predictions that lie in a folder.
 
     Args:

@@ -12,10 +12,10 @@ import numpy as np
 
 from avsegcli.errors import ConfigError
 from avsegcli.evaluation.evaluator import Scores
-from avsegcli.evaluation.gallery import Gallery, draw_sheet
+from avsegcli.evaluation.gallery import BestAndWorst, draw_examples
 from avsegcli.evaluation.html_report import html_report
-from avsegcli.evaluation.report import label_of, listening_rows, metric_rows
-from avsegcli.files.atomic import check_new, place_of, write_whole
+from avsegcli.evaluation.report import audio_dependence_rows, label_of, metric_rows
+from avsegcli.files.atomic import check_can_create, resolved_path, write_atomically
 
 COLUMNS = ("scope", "name", "convention", "metric", "value")  # of the CSV
 SHEETS = (".png", ".jpg", ".jpeg")
@@ -39,9 +39,9 @@ class ScoreFiles:
         """
         paths = [path for path in astuple(self) if path is not None]
         for place, path in enumerate(paths):
-            if place_of(path) in map(place_of, paths[:place]):
+            if resolved_path(path) in map(resolved_path, paths[:place]):
                 raise ConfigError(f"two files would be written to {path}", "Name two of them.")
-            check_new(path, force=force)
+            check_can_create(path, force=force)
         if self.sheet is not None and self.sheet.suffix.lower() not in SHEETS:
             raise ConfigError(f"{self.sheet} is no picture", f"A sheet ends in {', '.join(SHEETS)}")
 
@@ -50,7 +50,7 @@ class ScoreFiles:
         """Whether pictures of clips are wanted."""
         return self.sheet is not None or self.report is not None
 
-    def write(self, scores: Scores, gallery: Gallery, origin: Mapping[str, str]) -> None:
+    def write(self, scores: Scores, gallery: BestAndWorst, origin: Mapping[str, str]) -> None:
         """Write what is wanted.
 
         Args:
@@ -62,15 +62,15 @@ class ScoreFiles:
             AvsegError: if a file cannot be written.
         """
         if self.json is not None:
-            write_whole(self.json, json.dumps({**origin, **scores.as_dict()}, indent=1) + "\n")
+            write_atomically(self.json, json.dumps({**origin, **scores.as_dict()}, indent=1) + "\n")
         if self.csv is not None:
-            write_whole(self.csv, score_csv(scores))
+            write_atomically(self.csv, score_csv(scores))
         if self.sheet is not None:
-            picture = np.ascontiguousarray(draw_sheet(gallery, scores.classes)[..., ::-1])
+            picture = np.ascontiguousarray(draw_examples(gallery, scores.classes)[..., ::-1])
             _, coded = cv2.imencode(self.sheet.suffix, picture)
-            write_whole(self.sheet, coded.tobytes())
+            write_atomically(self.sheet, coded.tobytes())
         if self.report is not None:
-            write_whole(self.report, html_report(scores, gallery, origin))
+            write_atomically(self.report, html_report(scores, gallery, origin))
 
 
 def score_csv(scores: Scores) -> str:
@@ -112,9 +112,9 @@ def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
     if not scores.unknown_classes:  # a table has no need of it then
         label = label_of(scores, "avss.miou_known")
         yield "split", "", "avss", label, scores.avss.miou_known
-    yield "split", "", "tpavi", "groups of F", scores.tpavi.num_groups
+    yield "split", "", "avsbench", "groups of F", scores.avsbench.num_groups
     if scores.listening is not None:
-        for name, _, value, clips in listening_rows(scores.listening):
+        for name, _, value, clips in audio_dependence_rows(scores.listening):
             yield "split", "", "listening", name, value
             yield "split", "", "listening", f"clips of {name}", clips
     for index, name in enumerate(scores.classes):
@@ -122,7 +122,7 @@ def _rows(scores: Scores) -> Iterator[tuple[str, str, str, str, float | None]]:
         yield "class", name, "avss", "frames", scores.avss.class_frames[index]
         yield "class", name, "pooled", "IoU", scores.pooled.class_iou[index]
     for clip in scores.clips:
-        yield "clip", clip.name, "tpavi", "J", clip.tpavi_j
-        yield "clip", clip.name, "tpavi", "F", clip.tpavi_f
+        yield "clip", clip.name, "avsbench", "J", clip.avsbench_j
+        yield "clip", clip.name, "avsbench", "F", clip.avsbench_f
         yield "clip", clip.name, "davis", "J", clip.davis_j
         yield "clip", clip.name, "davis", "F of boundaries", clip.davis_f

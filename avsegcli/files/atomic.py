@@ -12,7 +12,7 @@ from avsegcli.errors import AvsegError
 HIDDEN = ".avseg-"  # how the names of files begin that are not whole yet
 
 
-def place_of(path: Path) -> Path:
+def resolved_path(path: Path) -> Path:
     """Return where a file lies, however its name is written: `no/../a` is `a`, a link its target.
 
     Files are compared, and looked for before they are replaced, by their place.
@@ -32,13 +32,13 @@ def printable(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def check_place(path: Path) -> None:
-    """Find out before the work whether `write_whole` can write a file.
+def check_can_write(path: Path) -> None:
+    """Find out before the work whether `write_atomically` can write a file.
 
     Raises:
         AvsegError: if it cannot.
     """
-    place = place_of(path)
+    place = resolved_path(path)
     # Not even the root is there on a drive that Windows does not have.
     there = next((folder for folder in place.parents if folder.exists()), Path(place.anchor))
     if place.is_dir():
@@ -52,8 +52,8 @@ def check_place(path: Path) -> None:
     raise AvsegError(f"cannot write {path}: {reason}", "Choose another place.")
 
 
-def check_new(path: Path, *, force: bool) -> None:
-    """Find out before the work whether `write_whole` can write a file, and may.
+def check_can_create(path: Path, *, force: bool) -> None:
+    """Find out before the work whether `write_atomically` can write a file, and may.
 
     Args:
         path: the file that is wanted.
@@ -62,12 +62,12 @@ def check_new(path: Path, *, force: bool) -> None:
     Raises:
         AvsegError: if it cannot be written, or exists and may not be replaced.
     """
-    check_place(path)
-    if place_of(path).exists() and not force:
+    check_can_write(path)
+    if resolved_path(path).exists() and not force:
         raise AvsegError(f"{path} exists already", "Add --force to replace it.")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name and rename it; missing folders are made.
 
     Text becomes UTF-8, `printable` before.
@@ -75,15 +75,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         AvsegError: if it cannot be written.
     """
-    with told_as_cannot_write(path):
-        place_of(path).parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as part:
+    with wrap_write_errors(path):
+        resolved_path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
             data = printable(content).encode() if isinstance(content, str) else content
             part.write_bytes(data)
 
 
 @contextmanager
-def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator[Path]:
+def atomic_write(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator[Path]:
     """Give a hidden file beside `path` to write to; it becomes `path` if all goes well.
 
     A file of that name is replaced then. Whatever goes wrong, Ctrl-C included, nothing is left
@@ -96,13 +96,13 @@ def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator
     Raises:
         AvsegError: if it cannot be written there.
     """
-    target = place_of(path)  # what a link points to is replaced, not the link
-    part = hidden_beside(target)
+    target = resolved_path(path)  # what a link points to is replaced, not the link
+    part = temporary_name(target)
     try:
-        with told_as_cannot_write(path, raised):
+        with wrap_write_errors(path, raised):
             part.touch(exist_ok=False)
         yield part
-        with told_as_cannot_write(path, raised):
+        with wrap_write_errors(path, raised):
             part.replace(target)
     finally:
         with suppress(OSError):
@@ -110,9 +110,7 @@ def written_whole(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator
 
 
 @contextmanager
-def folder_written_whole(
-    folder: Path, last: str, raised: type[AvsegError] = AvsegError
-) -> Iterator[Path]:
+def atomic_folder(folder: Path, last: str, raised: type[AvsegError] = AvsegError) -> Iterator[Path]:
     """Give a hidden folder beside `folder` to fill; it becomes `folder` if all goes well.
 
     An older folder of that name is gone then. Whatever goes wrong, Ctrl-C included, one of the two
@@ -126,14 +124,14 @@ def folder_written_whole(
     Raises:
         AvsegError: if it cannot be written there.
     """
-    place = place_of(folder)
-    hidden = hidden_beside(place)
+    place = resolved_path(folder)
+    hidden = temporary_name(place)
     new, before = hidden / "new", hidden / "before"
     try:
-        with told_as_cannot_write(folder, raised):
+        with wrap_write_errors(folder, raised):
             new.mkdir(parents=True)
         yield new
-        with told_as_cannot_write(folder, raised):
+        with wrap_write_errors(folder, raised):
             if place.is_dir() and not any(place.iterdir()):
                 # Another disk may begin here, and the folder cannot be replaced then.
                 end = Path(last).parts[0]
@@ -160,13 +158,13 @@ def _exchange(new: Path, place: Path, before: Path) -> None:
         raise
 
 
-def hidden_beside(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """Make up a name that nothing has in the folder of `path`; two processes may write one file."""
     return path.with_name(f"{HIDDEN}{secrets.token_hex(6)}{path.suffix}")
 
 
 @contextmanager
-def told_as_cannot_write(
+def wrap_write_errors(
     path: Path | None,
     raised: type[AvsegError] = AvsegError,
     caught: tuple[type[Exception], ...] = (OSError,),

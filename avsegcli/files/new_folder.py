@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from avsegcli.errors import DataError
-from avsegcli.files.atomic import folder_written_whole
+from avsegcli.files.atomic import atomic_folder
 
 
 @contextmanager
-def new_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]:
+def atomic_dataset_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]:
     """Give a hidden folder beside `out`, which takes its place if all goes well.
 
     Args:
@@ -22,7 +22,7 @@ def new_folder(out: Path, marker: str, *, force: bool = False) -> Iterator[Path]
         DataError: if something at `out` is in the way, or it cannot be written.
     """
     _refuse_if_in_the_way(out, marker, force)
-    with folder_written_whole(out, marker, DataError) as partial:
+    with atomic_folder(out, marker, DataError) as partial:
         yield partial
 
 

@@ -11,7 +11,7 @@ import av
 
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.files import atomic
-from avsegcli.files.atomic import place_of
+from avsegcli.files.atomic import resolved_path
 
 EXISTS = "Give --overwrite to replace it, or --resume to skip what is complete."
 
@@ -26,7 +26,7 @@ def check_writable(output: Path, *, force: bool = False) -> None:
     Raises:
         MediaError: if it exists, or its folder does not or may not be written to.
     """
-    place = place_of(output)
+    place = resolved_path(output)
     folder = place.parent
     if place.is_dir():
         raise MediaError(f"cannot write {output}: it is a folder", "Name a file.")
@@ -38,7 +38,7 @@ def check_writable(output: Path, *, force: bool = False) -> None:
         raise MediaError(f"cannot write {output}: permission denied", "Choose another folder.")
 
 
-class Planned(NamedTuple):
+class PlannedOutput(NamedTuple):
     """A file, or a folder of masks, that is to be written."""
 
     path: Path
@@ -46,7 +46,7 @@ class Planned(NamedTuple):
     is_masks: bool = False  # a folder, replaced as a whole
 
 
-def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
+def check_conflicts(planned: Sequence[PlannedOutput], inputs: Sequence[Path]) -> None:
     """Make sure that no file is two things, however its names are written.
 
     Args:
@@ -57,10 +57,10 @@ def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
         MediaError: if an input would be replaced.
         ConfigError: if two outputs are one file, or one lies in a folder of masks.
     """
-    read = {key: path for path in inputs for key in _keys(place_of(path))}
-    seen: dict[Path, Planned] = {}
+    read = {key: path for path in inputs for key in _keys(resolved_path(path))}
+    seen: dict[Path, PlannedOutput] = {}
     for one in planned:
-        for key in _keys(place_of(one.path)):
+        for key in _keys(resolved_path(one.path)):
             if key in read:
                 raise _replaced(one, read[key])
         place = _written_to(one.path)
@@ -68,7 +68,7 @@ def check_places(planned: Sequence[Planned], inputs: Sequence[Path]) -> None:
             raise _one_place(one, seen[place])
         seen[place] = one
     masks = {place: one for place, one in seen.items() if one.is_masks}
-    for other in [*planned, *map(Planned, inputs)] if masks else ():
+    for other in [*planned, *map(PlannedOutput, inputs)] if masks else ():
         folder = next((masks[up] for up in _written_to(other.path).parents if up in masks), None)
         if folder is not None:
             raise _among_masks(other, folder)
@@ -79,7 +79,7 @@ def _written_to(path: Path) -> Path:
 
     On a Mac, `Clip` and `clip` are; on Windows they are equal as paths already.
     """
-    place = place_of(path)
+    place = resolved_path(path)
     return Path(str(place).casefold()) if sys.platform == "darwin" else place
 
 
@@ -92,7 +92,7 @@ def _keys(place: Path) -> list[Path | tuple[int, int]]:
     return [place, (found.st_dev, found.st_ino)]
 
 
-def _replaced(one: Planned, read: Path) -> MediaError:
+def _replaced(one: PlannedOutput, read: Path) -> MediaError:
     if read == one.video:
         return MediaError(f"{one.path} is the video itself", "Give another name to the output.")
     what = f"an output of {one.video}" if one.video else "the summary"
@@ -102,7 +102,7 @@ def _replaced(one: Planned, read: Path) -> MediaError:
     )
 
 
-def _one_place(one: Planned, other: Planned) -> ConfigError:
+def _one_place(one: PlannedOutput, other: PlannedOutput) -> ConfigError:
     if one.video is None:
         message = f"{one.path} would be both the summary and an output of {other.video}"
         return ConfigError(message, "Give another name to --json-summary.")
@@ -115,7 +115,7 @@ def _one_place(one: Planned, other: Planned) -> ConfigError:
     )
 
 
-def _among_masks(one: Planned, masks: Planned) -> ConfigError:
+def _among_masks(one: PlannedOutput, masks: PlannedOutput) -> ConfigError:
     if one.video in (None, masks.video):
         return ConfigError(
             f"{one.path} would lie in the folder of the masks, {masks.path}",
@@ -128,15 +128,15 @@ def _among_masks(one: Planned, masks: Planned) -> ConfigError:
     )
 
 
-def written_whole(output: Path) -> AbstractContextManager[Path]:
-    """As `avsegcli.files.atomic.written_whole`, of a video, picture or sound file.
+def atomic_write(output: Path) -> AbstractContextManager[Path]:
+    """As `avsegcli.files.atomic.atomic_write`, of a video, picture or sound file.
 
     Raises:
         MediaError: if it cannot be written there.
     """
-    return atomic.written_whole(output, MediaError)
+    return atomic.atomic_write(output, MediaError)
 
 
-def told_as_cannot_write(output: Path | None) -> AbstractContextManager[None]:
+def wrap_write_errors(output: Path | None) -> AbstractContextManager[None]:
     """Turn errors of the system and of FFmpeg into a `MediaError` about `output`."""
-    return atomic.told_as_cannot_write(output, MediaError, (OSError, av.FFmpegError))
+    return atomic.wrap_write_errors(output, MediaError, (OSError, av.FFmpegError))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from avsegcli.errors import ConfigError, WeightsError, how_to_install
-from avsegcli.files.atomic import told_as_cannot_write, write_whole, written_whole
+from avsegcli.errors import ConfigError, WeightsError, install_hint
+from avsegcli.files.atomic import atomic_write, wrap_write_errors, write_atomically
 from avsegcli.files.fetch import Progress, fetch, file_sha256
 
 PACKAGED = "lite.safetensors"
@@ -26,7 +26,7 @@ _TRUE = {"1", "ON", "YES", "TRUE"}  # as huggingface-hub reads HF_HUB_OFFLINE
 _HEAD_TIMEOUT_S = 10
 
 
-class Known(NamedTuple):
+class KnownWeights(NamedTuple):
     """Weights that can be had.
 
     Where `sha256` is None, the file is checked against the sha256 that the Hub states for it at
@@ -53,7 +53,7 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 KNOWN = {
     known.name: known
     for known in (
-        Known(
+        KnownWeights(
             "lite",
             "segment, eval: the packaged model",
             0,
@@ -61,7 +61,7 @@ KNOWN = {
             "",
             (PACKAGED,),
         ),
-        Known(
+        KnownWeights(
             "resnet50",
             "train --preset r50: backbone, ImageNet-1k",
             102,
@@ -70,7 +70,7 @@ KNOWN = {
             _HUB_FILES,
             revision="34c2154c194f829b11125337b98c8f5f9965ff19",
         ),
-        Known(
+        KnownWeights(
             "swin-tiny",
             "train --preset swin-t: backbone, ImageNet-1k",
             113,
@@ -79,7 +79,7 @@ KNOWN = {
             _HUB_FILES,
             revision="d00d478bfaf1f417d34a1186673ad4b4be264c51",
         ),
-        Known(
+        KnownWeights(
             "pvt-v2-b5",
             "train --preset pvt-b5: backbone, ImageNet-1k",
             328,
@@ -88,7 +88,7 @@ KNOWN = {
             _HUB_FILES,
             revision="ab50a82ce9a9a5751a6cac9c610f605de4092d3b",
         ),
-        Known(
+        KnownWeights(
             "vggish",
             "train: audio encoder of the paper's presets, AudioSet",
             289,
@@ -124,7 +124,7 @@ def _find_packaged(name: str) -> Path | None:
     return next((path for path in (installed, checkout) if path.is_file()), None)
 
 
-def known_weights(name: str) -> Known:
+def known_weights(name: str) -> KnownWeights:
     """Look up weights by name.
 
     Raises:
@@ -245,16 +245,16 @@ def import_weights(name: str, source: Path, *, among_others: bool = False) -> Pa
     # What is no safetensors file, as .pth of torchvision, is PyTorch's: the last of the names.
     file = next((f for f in known.files if Path(f).suffix == path.suffix), known.files[-1])
     target = home(name) / file
-    with told_as_cannot_write(target, WeightsError):
+    with wrap_write_errors(target, WeightsError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(target, WeightsError) as part:
+        with atomic_write(target, WeightsError) as part:
             shutil.copyfile(path, part)
         for other in set(known.files) - {file}:
             (target.parent / other).unlink(missing_ok=True)  # else it might be found before
     return target
 
 
-def _find_in(source: Path, known: Known, *, among_others: bool) -> Path:
+def _find_in(source: Path, known: KnownWeights, *, among_others: bool) -> Path:
     if source.is_file():
         return source
     folders = [known.name, known.source.rpartition("/")[2]]
@@ -298,7 +298,7 @@ def _endpoint() -> str:
     return endpoint
 
 
-def _in_hub_cache(known: Known) -> Path | None:
+def _in_hub_cache(known: KnownWeights) -> Path | None:
     _endpoint()  # raises what is wrong with it before huggingface-hub does
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -312,7 +312,7 @@ def _in_hub_cache(known: Known) -> Path | None:
 
 
 def _download_from_hub(
-    known: Known, progress: Progress | None, on_wait: Callable[[], None] | None
+    known: KnownWeights, progress: Progress | None, on_wait: Callable[[], None] | None
 ) -> Path:
     endpoint = _endpoint()
     try:
@@ -321,7 +321,7 @@ def _download_from_hub(
     except ImportError as error:
         raise WeightsError(
             f"'{known.name}' comes from the Hugging Face Hub, which needs huggingface-hub",
-            how_to_install("backbones"),
+            install_hint("backbones"),
         ) from error
     for file in known.files:
         url = hf_hub_url(known.source, file, revision=known.revision, endpoint=endpoint)
@@ -348,6 +348,6 @@ def _download_from_hub(
             on_wait=on_wait,
         )
         origin = {"source": known.source, "revision": said.commit_hash, "sha256": sha256}
-        write_whole(target.with_name(ORIGIN), json.dumps(origin, indent=1) + "\n")
+        write_atomically(target.with_name(ORIGIN), json.dumps(origin, indent=1) + "\n")
         return target
     raise WeightsError(f"{known.source} has no {' or '.join(known.files)} on {endpoint}")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avsegcli.config import Config, ModelConfig, config_from_dict
 from avsegcli.errors import ConfigError, WeightsError
-from avsegcli.files.atomic import told_as_cannot_write, written_whole
+from avsegcli.files.atomic import atomic_write, wrap_write_errors
 from avsegcli.files.weights import packaged_weights
 from avsegcli.model.qsd import QSD, build_qsd
 
@@ -74,8 +74,8 @@ def save_checkpoint(
         said["reached"] = dict(reached)
     header = {"avseg": json.dumps(said)}  # one entry: the order of several is left to chance
     with (
-        told_as_cannot_write(path, WeightsError, (OSError, SafetensorError)),
-        written_whole(path, WeightsError) as part,
+        wrap_write_errors(path, WeightsError, (OSError, SafetensorError)),
+        atomic_write(path, WeightsError) as part,
     ):
         mode = part.stat().st_mode
         save_file(state, part, metadata=header)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from avsegcli.config import ModelConfig
-from avsegcli.errors import AvsegError, ConfigError, WeightsError, how_to_install
-from avsegcli.files.atomic import check_new, write_whole
+from avsegcli.errors import AvsegError, ConfigError, WeightsError, install_hint
+from avsegcli.files.atomic import check_can_create, write_atomically
 from avsegcli.files.fetch import file_sha256
 from avsegcli.files.weights import packaged_weights
 from avsegcli.inference.checkpoint import LoadedModel, load_checkpoint
@@ -45,11 +45,11 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
     """
     if output.suffix != ".onnx":
         raise ConfigError(f"{output} does not end in .onnx")
-    check_new(output, force=force)
+    check_can_create(output, force=force)
     try:
         import onnx
     except ImportError as error:
-        raise AvsegError("the package onnx is missing", how_to_install("export")) from error
+        raise AvsegError("the package onnx is missing", install_hint("export")) from error
     weights = packaged_weights() if weights is None else weights
     loaded = load_checkpoint(weights)
     said = {
@@ -64,10 +64,10 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
         graph = onnx.load(path)
     _store_in_half(graph.graph, weights)
     graph.metadata_props.add(key="avseg", value=json.dumps(said))
-    write_whole(output, graph.SerializeToString())
+    write_atomically(output, graph.SerializeToString())
 
 
-class _Whole(nn.Module):
+class _NetworkWithPostprocess(nn.Module):
     """The network and what is made of its answer."""
 
     def __init__(self, network: QSD, config: ModelConfig) -> None:
@@ -76,7 +76,7 @@ class _Whole(nn.Module):
 
     def forward(self, frames: Tensor, log_mel: Tensor, valid: Tensor) -> Tensor:
         output = self.network(frames, log_mel, valid)
-        return class_probs(output, self.config.class_threshold, self.config.agreement)[0]
+        return class_probs(output, self.config.class_threshold, self.config.score_fusion)[0]
 
 
 def _trace(loaded: LoadedModel, path: Path) -> None:
@@ -84,7 +84,7 @@ def _trace(loaded: LoadedModel, path: Path) -> None:
     frames, log_mel = torch.zeros(1, 3, 3, 96, 160), torch.zeros(1, 3, 1, 96, 64)
     valid = torch.ones(1, 96, 160, dtype=torch.bool)
     valid[:, 80:] = False
-    whole = _Whole(fuse_for_inference(loaded.model), loaded.config).eval()
+    whole = _NetworkWithPostprocess(fuse_for_inference(loaded.model), loaded.config).eval()
     axes = {
         "frames": {1: "T", 3: "H", 4: "W"},
         "log_mel": {1: "T"},

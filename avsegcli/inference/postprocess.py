@@ -12,7 +12,7 @@ from avsegcli.model.qsd import QSDOutput
 def class_probs(
     output: QSDOutput,
     class_threshold: float,
-    agreement: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
+    score_fusion: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
 ) -> Tensor:
     """Merge the masks of all queries, so that 0.5 is where an object begins.
 
@@ -29,8 +29,8 @@ def class_probs(
     Args:
         output: of the network, for B clips of T frames.
         class_threshold: class score from which a query can pass 0.5, in (0, 1).
-        agreement: exponents of what decoder, tokens, sound and picture say; 0 leaves one out. The
-            first three make the class score.
+        score_fusion: exponents of the scores of decoder, tokens, sound and picture; 0 leaves one
+            out. The product of the first three is the class score.
 
     Returns:
         ``(B, T, L + 1, h, w)`` in [0, 1] at a quarter of the frame's resolution; index 0, the
@@ -38,14 +38,14 @@ def class_probs(
 
     Paper: Sec. 3.4; each mask is the content of one decomposed sound.
     """
-    of_decoder, of_tokens, of_sound, of_picture = agreement
+    of_decoder, of_tokens, of_sound, of_picture = score_fusion
     scores = output.class_logits.float().sigmoid() ** of_decoder  # (B, T, Q, L)
     if of_tokens and output.token_logits:
         heard = output.token_logits[-1].float().sigmoid().amax(2)  # (B, T or 1, L)
-        scores = scores * _beside_surest(heard)[:, :, None] ** of_tokens
+        scores = scores * _suppress_non_maximum(heard)[:, :, None] ** of_tokens
     if of_sound:
-        heard = _smooth(output.heard_logits.float()).sigmoid()
-        scores = scores * _beside_surest(heard)[:, :, None] ** of_sound
+        heard = _smooth(output.audio_logits.float()).sigmoid()
+        scores = scores * _suppress_non_maximum(heard)[:, :, None] ** of_sound
     sure = (scores / (2 * class_threshold)).clamp(max=1.0)
     masks = output.mask_logits.float().sigmoid()
     # The largest product over queries, one query at a time: (B, T, L, Q, h, w) would be large.
@@ -57,7 +57,7 @@ def class_probs(
     return torch.cat([1 - probs.amax(2, keepdim=True), probs], dim=2)
 
 
-def _beside_surest(heard: Tensor) -> Tensor:
+def _suppress_non_maximum(heard: Tensor) -> Tensor:
     """Lower probabilities ``(B, T, L)`` of classes beside one that is heard more surely.
 
     What is half as likely as the likeliest class counts ``0.5 ** 0.5`` of itself: an ear that knows

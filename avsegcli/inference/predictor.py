@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avsegcli.errors import AvsegError, ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, install_hint
 from avsegcli.files.weights import packaged_graph
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def open_predictor(
     try:
         from avsegcli.inference.openvino_predictor import OpenVinoPredictor
     except ImportError as error:
-        raise AvsegError("OpenVINO is not installed", how_to_install("openvino")) from error
+        raise AvsegError("OpenVINO is not installed", install_hint("openvino")) from error
     return OpenVinoPredictor(graph)
 
 

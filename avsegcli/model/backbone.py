@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avsegcli.errors import AvsegError, ConfigError, how_to_install
+from avsegcli.errors import AvsegError, ConfigError, install_hint
 from avsegcli.plugins import BACKBONES, load_plugin, plugin_names
 
 
@@ -139,7 +139,7 @@ class TransformersBackbone(nn.Module):
         except (ImportError, AttributeError) as error:
             raise AvsegError(
                 f"a {family} backbone needs the package transformers, not found: {error}",
-                f"take the preset lite, or {how_to_install('backbones')}",
+                f"take the preset lite, or {install_hint('backbones')}",
             ) from error
         config = getattr(transformers, f"{family}Config")(
             out_features=["stage1", "stage2", "stage3", "stage4"], **settings

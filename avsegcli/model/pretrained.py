@@ -35,7 +35,7 @@ _NOT_OURS = re.compile(r"^(classifier|layernorm|pooler)\.|relative_position_inde
 _NOT_THEIRS = re.compile(r"^hidden_states_norms\.|num_batches_tracked$")
 _NEVER = re.compile("(?!)")
 # What reading a damaged file raises; unpickling noise can fail in any of the last eight ways.
-UNREADABLE = (
+LOAD_ERRORS = (
     SafetensorError,
     OSError,
     RuntimeError,
@@ -100,7 +100,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
+    except LOAD_ERRORS as error:
         reason = str(error).partition("\n")[0]
         if isinstance(error, pickle.UnpicklingError):  # torch advises to run what is in the file
             reason = "it is damaged, or holds more than tensors"

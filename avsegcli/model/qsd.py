@@ -28,7 +28,7 @@ class QSDOutput(NamedTuple):
     boxes: Tensor  # (B, T, Q, 4): cx, cy, w, h in 0..1 of the padded frame
     # For the losses and for whoever wants to look inside:
     auxiliary: list[Predictions]  # after each earlier decoder layer, (B * T, Q, ...)
-    heard_logits: Tensor  # (B, T, L), from the sound alone
+    audio_logits: Tensor  # (B, T, L), from the sound alone
     token_logits: list[Tensor]  # of the clip (B, 1, N, L), of its frames (B, T, N, L)
     visible_logits: Tensor  # (B, T, L + 1, h, w), from the picture alone, stride 16 or finer
     loss_commit: Tensor  # (), Eq. 9
@@ -187,7 +187,7 @@ class QSD(nn.Module):
             class_logits=classes,
             boxes=boxes,
             auxiliary=predictions[:-1],
-            heard_logits=self.heard(audio),
+            audio_logits=self.heard(audio),
             token_logits=token_logits,
             visible_logits=_by_clip(self._see(visual[0].features, features[-1]), num_frames),
             loss_commit=loss_commit,

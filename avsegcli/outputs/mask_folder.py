@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avsegcli.errors import MediaError
-from avsegcli.files.atomic import folder_written_whole
+from avsegcli.files.atomic import atomic_folder
 from avsegcli.files.indexed_png import encode_indexed_png
 from avsegcli.inference.masks import Masks
 from avsegcli.render.colors import Colour
@@ -38,13 +38,13 @@ class MaskFolder:
 
 
 @contextmanager
-def masks_written_whole(folder: Path) -> Iterator[Path]:
+def atomic_mask_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder` to fill; it takes its place if all goes well.
 
     Raises:
         MediaError: if it cannot be written there, or other files than masks are.
     """
-    with folder_written_whole(folder, CLASSES_FILE, MediaError) as hidden:
+    with atomic_folder(folder, CLASSES_FILE, MediaError) as hidden:
         yield hidden
         if folder.is_dir() and any(folder.iterdir()) and not holds_masks_only(folder):
             raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")

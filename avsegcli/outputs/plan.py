@@ -13,14 +13,14 @@ from typing import Any, Self
 import av
 
 from avsegcli.errors import ConfigError, MediaError
-from avsegcli.files.atomic import place_of
+from avsegcli.files.atomic import resolved_path
 from avsegcli.files.preflight import (
     EXISTS,
-    Planned,
-    check_places,
+    PlannedOutput,
+    atomic_write,
+    check_conflicts,
     check_writable,
-    told_as_cannot_write,
-    written_whole,
+    wrap_write_errors,
 )
 from avsegcli.outputs.alpha import AlphaWriter, check_alpha
 from avsegcli.outputs.frame_result import FrameResult
@@ -29,8 +29,8 @@ from avsegcli.outputs.json_file import JsonFile
 from avsegcli.outputs.mask_folder import (
     CLASSES_FILE,
     MaskFolder,
+    atomic_mask_folder,
     holds_masks_only,
-    masks_written_whole,
 )
 from avsegcli.outputs.timeline import Event
 from avsegcli.outputs.timeline_files import check_timeline, write_timeline
@@ -91,9 +91,9 @@ class Outputs:
         files = (self.output, self.masks, self.json, self.alpha_video, *self.timeline, self.report)
         return [path for path in files if path is not None]
 
-    def planned(self, video: Path) -> list[Planned]:
+    def planned(self, video: Path) -> list[PlannedOutput]:
         """Return them as what is to be written of a video."""
-        return [Planned(path, video, path == self.masks) for path in self.paths()]
+        return [PlannedOutput(path, video, path == self.masks) for path in self.paths()]
 
     def are_complete(self) -> bool:
         """Tell whether all exist; they appear under their names only when they are complete."""
@@ -133,7 +133,7 @@ class Outputs:
             ConfigError: if none is wanted, or two of them are one file.
         """
         self.check_formats()
-        check_places(self.planned(inputs[0]), inputs)
+        check_conflicts(self.planned(inputs[0]), inputs)
         for path in self.paths():
             if path == self.masks and path.is_dir():
                 _check_replaceable(path, overwrite)
@@ -143,7 +143,7 @@ class Outputs:
 
 def _without_detour(path: Path) -> Path:
     """Take `..` out of a path that leads through folders that are not there."""
-    return path if ".." not in path.parts or path.parent.exists() else place_of(path)
+    return path if ".." not in path.parts or path.parent.exists() else resolved_path(path)
 
 
 def _check_replaceable(folder: Path, overwrite: bool) -> None:
@@ -237,7 +237,7 @@ class Writers:
         )
         parts = {
             path: self._files.enter_context(
-                masks_written_whole(path) if path == wanted.masks else written_whole(path)
+                atomic_mask_folder(path) if path == wanted.masks else atomic_write(path)
             )
             for path in wanted.paths()
         }
@@ -253,7 +253,7 @@ class Writers:
             )
             self._open.enter_context(self._cut)
         if wanted.masks is not None:
-            with told_as_cannot_write(wanted.masks):
+            with wrap_write_errors(wanted.masks):
                 self._masks = MaskFolder(parts[wanted.masks], self._classes, self._colours)
         if wanted.json is not None:
             about = {
@@ -320,10 +320,10 @@ class Writers:
         if self._cut is not None:
             self._cut.add(result.frame, result.masks)
         if self._masks is not None and (result.analysed or self._every_frame):
-            with told_as_cannot_write(self._wanted.masks):
+            with wrap_write_errors(self._wanted.masks):
                 self._masks.add(result.index, result.masks)
         if self._json is not None and result.analysed:
-            with told_as_cannot_write(self._wanted.json):
+            with wrap_write_errors(self._wanted.json):
                 self._json.add(result.index, result.time, result.masks)
         if self._report is not None and result.analysed:
             self._report.add(result.time, painted, result.masks.regions)
@@ -331,7 +331,7 @@ class Writers:
     def finish(self, events: list[Event], seconds: float) -> None:
         """Write what can be said only when all frames are in."""
         if self._json is not None:
-            with told_as_cannot_write(self._wanted.json):
+            with wrap_write_errors(self._wanted.json):
                 self._json.finish(
                     [
                         {
@@ -346,11 +346,11 @@ class Writers:
         self._open.close()
         colours = dict(zip(self._classes[1:], self._colours, strict=True))
         for path in self._wanted.timeline:
-            with told_as_cannot_write(path):
+            with wrap_write_errors(path):
                 write_timeline(self._parts[path], events, seconds, colours)
         page = self._wanted.report
         if self._report is not None and page is not None:
-            with told_as_cannot_write(page):
+            with wrap_write_errors(page):
                 self._report.write(self._parts[page], self._shown, events, seconds)
 
     def __exit__(

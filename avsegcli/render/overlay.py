@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from avsegcli.inference.masks import Box, Masks, Region
 from avsegcli.render.colors import Colour, class_colours
-from avsegcli.render.text import Sprite, YuvColours, draw_label, draw_legend
+from avsegcli.render.text import RenderedText, YuvColours, draw_label, draw_legend
 from avsegcli.video.reader import copy_of, planes_of
 
 TEXT_SHARE = 0.0195  # height of a capital letter, of the shorter side of the frame, ...
@@ -71,7 +71,7 @@ class Painter:
         self._margin = round(self._capital * 4 / 3) & ~1
         self._label = lru_cache(maxsize=256)(self._make_label)
         self._legend = lru_cache(maxsize=64)(self._make_legend)
-        self._places: dict[int, tuple[float, float]] = {}  # of the labels in the last frame
+        self._pixel_grid: dict[int, tuple[float, float]] = {}  # of the labels in the last frame
 
     @cached_property
     def _tables(self) -> list[NDArray[np.uint8]]:
@@ -91,7 +91,7 @@ class Painter:
             A painted copy; the frame itself if nothing sounds in it.
         """
         if not masks.regions:
-            self._places.clear()
+            self._pixel_grid.clear()
             return frame
         painted = copy_of(frame)
         planes = planes_of(painted)
@@ -104,7 +104,7 @@ class Painter:
     def write_texts(self, planes: list[NDArray[np.uint8]], masks: Masks) -> None:
         """Draw the legend and the labels on the planes of a frame, as far as they are wanted."""
         if not masks.regions:
-            self._places.clear()
+            self._pixel_grid.clear()
             return
         legend = self._legend(tuple(region.class_index for region in masks.regions))
         taken = []
@@ -150,53 +150,55 @@ class Painter:
         places = {}
         for region in regions:
             x, y = region.centre[0], float(region.largest.top)
-            before = self._places.get(region.class_index)
+            before = self._pixel_grid.get(region.class_index)
             if before is not None and max(abs(before[0] - x), abs(before[1] - y)) < jump:
                 x += LABEL_INERTIA * (before[0] - x)
                 y += LABEL_INERTIA * (before[1] - y)
             places[region.class_index] = x, y
-        self._places = places
+        self._pixel_grid = places
         return places
 
     def _free_place(
-        self, sprite: Sprite, foot: tuple[float, float], taken: list[Box]
+        self, text_image: RenderedText, foot: tuple[float, float], taken: list[Box]
     ) -> tuple[int, int] | None:
         """Return the corner of a label near `foot`, inside the frame; None if texts fill it.
 
         It moves down past the other texts, or up where there is no room below.
         """
-        left = round(foot[0] - sprite.width / 2)
-        left = max(0, min(left, self.width - sprite.width)) & ~1
-        lowest = (self.height - sprite.height) & ~1
-        wanted = round(foot[1] - sprite.height - 2 * self._thickness)
+        left = round(foot[0] - text_image.width / 2)
+        left = max(0, min(left, self.width - text_image.width)) & ~1
+        lowest = (self.height - text_image.height) & ~1
+        wanted = round(foot[1] - text_image.height - 2 * self._thickness)
         wanted = max(0, min(wanted, lowest)) & ~1
         for down in (True, False):
             top = wanted
             for _ in range(len(taken) + 1):
-                box = Box(left, top, left + sprite.width, top + sprite.height)
+                box = Box(left, top, left + text_image.width, top + text_image.height)
                 other = next((other for other in taken if box.overlap(other)), None)
                 if other is None:
                     return left, top
-                above, below = other.top - sprite.height - 2, other.bottom + 2
+                above, below = other.top - text_image.height - 2, other.bottom + 2
                 top = min(below, lowest) if down else max(above, 0)
         return None
 
-    def _fits(self, sprite: Sprite) -> bool:
+    def _fits(self, text_image: RenderedText) -> bool:
         return (
-            sprite.width + self._margin <= self.width
-            and sprite.height + self._margin <= self.height
-            and sprite.width * sprite.height <= MOST_COVERED * self.width * self.height
+            text_image.width + self._margin <= self.width
+            and text_image.height + self._margin <= self.height
+            and text_image.width * text_image.height <= MOST_COVERED * self.width * self.height
         )
 
-    def _put(self, planes: list[NDArray[np.uint8]], sprite: Sprite, left: int, top: int) -> Box:
-        sprite.put(planes, left, top)
-        return Box(left, top, left + sprite.width, top + sprite.height)
+    def _put(
+        self, planes: list[NDArray[np.uint8]], text_image: RenderedText, left: int, top: int
+    ) -> Box:
+        text_image.put(planes, left, top)
+        return Box(left, top, left + text_image.width, top + text_image.height)
 
-    def _make_label(self, class_index: int) -> Sprite:
+    def _make_label(self, class_index: int) -> RenderedText:
         name, colour = self.classes[class_index], self.colours[class_index - 1]
         return draw_label(name, colour, self._capital, self._to_yuv)
 
-    def _make_legend(self, class_indices: tuple[int, ...]) -> Sprite:
+    def _make_legend(self, class_indices: tuple[int, ...]) -> RenderedText:
         names = [self.classes[index] for index in class_indices]
         colours = [self.colours[index - 1] for index in class_indices]
         return draw_legend(names, colours, self._capital, self._to_yuv)

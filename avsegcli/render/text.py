@@ -16,7 +16,7 @@ LEGEND_TITLE = "sounding now"
 LEGEND_OPACITY = 0.62
 
 
-class Sprite(NamedTuple):
+class RenderedText(NamedTuple):
     """A small picture with transparency, ready to be put on yuv420p planes at even places."""
 
     width: int
@@ -95,7 +95,7 @@ def _draw_large(text: str, size: int) -> NDArray[np.uint8]:
     return canvas
 
 
-def draw_label(name: str, colour: Colour, capital: int, to_yuv: YuvColours) -> Sprite:
+def draw_label(name: str, colour: Colour, capital: int, to_yuv: YuvColours) -> RenderedText:
     """Draw a name on a rounded chip of a colour.
 
     Args:
@@ -113,12 +113,12 @@ def draw_label(name: str, colour: Colour, capital: int, to_yuv: YuvColours) -> S
     picture = np.empty((*size, 3), np.float32)
     picture[:] = colour
     _write(picture, text, pad, above, (0, 0, 0) if light else (255, 255, 255))
-    return _sprite(picture, opacity, to_yuv)
+    return _render(picture, opacity, to_yuv)
 
 
 def draw_legend(
     names: Sequence[str], colours: Sequence[Colour], capital: int, to_yuv: YuvColours
-) -> Sprite:
+) -> RenderedText:
     """Draw a dark translucent panel: a title, then a dot and a name for each class.
 
     Args:
@@ -149,12 +149,12 @@ def draw_legend(
         _write(picture, text, pad + 2 * dot, top, (255, 255, 255))
         _strengthen(opacity, text, pad + 2 * dot, top)
         middle += row
-    return _sprite(picture, opacity, to_yuv)
+    return _render(picture, opacity, to_yuv)
 
 
-def _sprite(
+def _render(
     picture: NDArray[np.float32], opacity: NDArray[np.float32], to_yuv: YuvColours
-) -> Sprite:
+) -> RenderedText:
     """Convert ``(H, W, 3)`` RGB with ``(H, W)`` opacity in [0, 1]."""
     height, width = opacity.shape
     padding = ((0, height % 2), (0, width % 2))  # to even sizes
@@ -167,7 +167,7 @@ def _sprite(
         np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32)
         for plane in (premultiplied[..., 1:], transparent)
     )
-    return Sprite(
+    return RenderedText(
         width=opacity.shape[1],
         height=opacity.shape[0],
         opaque=[premultiplied[..., 0], chroma[..., 0], chroma[..., 1]],

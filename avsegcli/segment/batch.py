@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
-from avsegcli.errors import AvsegError, ConfigError, MediaError, refusal
-from avsegcli.files.atomic import check_place, place_of, write_whole
-from avsegcli.files.preflight import Planned, check_places
+from avsegcli.errors import AvsegError, ConfigError, MediaError, format_os_error
+from avsegcli.files.atomic import check_can_write, resolved_path, write_atomically
+from avsegcli.files.preflight import PlannedOutput, check_conflicts
 from avsegcli.outputs.frame_result import Summary
 from avsegcli.outputs.plan import Look, Outputs
 from avsegcli.segment.inputs import Input, are_several, check_apart, find_inputs, is_folder
@@ -49,7 +49,7 @@ class Job:
         if isinstance(error, AvsegError):
             self.error, self.hint = error.message, error.hint
         else:
-            self.error = refusal(error)
+            self.error = format_os_error(error)
 
     def as_record(self) -> dict[str, Any]:
         """Return what stands about it in the summary of a run."""
@@ -186,7 +186,7 @@ class Batch:
         """Write how each job went, as JSON, if that is wanted."""
         if self.summary is not None:
             records = [job.as_record() for job in self.jobs]
-            write_whole(self.summary, json.dumps(records, indent=1, ensure_ascii=False) + "\n")
+            write_atomically(self.summary, json.dumps(records, indent=1, ensure_ascii=False) + "\n")
 
 
 def plan_batch(
@@ -226,9 +226,9 @@ def plan_batch(
     if summary is not None:
         if shard[1] > 1:
             summary = summary.with_stem(f"{summary.stem}-{shard[0]}-of-{shard[1]}")
-        check_place(summary)
-        files.append(Planned(summary))
-    check_places(files, [*also_read, *(one.path for one in inputs)])
+        check_can_write(summary)
+        files.append(PlannedOutput(summary))
+    check_conflicts(files, [*also_read, *(one.path for one in inputs)])
     check_apart((file.path for file in files), words, pictures=pictures, outside=folders)
     settle_existing(jobs, resume=resume, overwrite=overwrite)
     return Batch(jobs, several, options, overwrite or resume, summary)
@@ -298,7 +298,7 @@ def _name(text: str, key: str, one: Input, *, several: bool) -> Path:
 def _beside(output: Path, cut: Path, wanted: Mapping[str, Sequence[str]]) -> Path:
     """Return another name for the video with alpha if both are named after a .mov in one folder."""
     text = wanted["alpha_video"][0]
-    if NAME in text or Path(text) == cut or place_of(cut) != place_of(output):
+    if NAME in text or Path(text) == cut or resolved_path(cut) != resolved_path(output):
         return cut
     return cut.with_stem(f"{cut.stem}-alpha")
 

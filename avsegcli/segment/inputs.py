@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avsegcli.errors import ConfigError, MediaError
-from avsegcli.files.atomic import place_of
+from avsegcli.files.atomic import resolved_path
 from avsegcli.files.text import as_utf8
 
 VIDEO_SUFFIXES = frozenset(
@@ -59,7 +59,7 @@ def find_inputs(
     suffixes = _suffixes(pictures)
     found: dict[str, _Found] = {}
     for word in words:
-        for one in _files_of(word, suffixes, [place_of(folder) for folder in outside]):
+        for one in _files_of(word, suffixes, [resolved_path(folder) for folder in outside]):
             found.setdefault(os.path.realpath(one.path), one)
     if not found:
         raise MediaError("no input is named on standard input", "Write one file name a line.")
@@ -92,12 +92,12 @@ def check_apart(
         ConfigError: if one would be found in a folder.
     """
     suffixes = _suffixes(pictures)
-    roots = {place_of(Path(word)): Path(word) for word in words if is_folder(word)}
-    left_out = {place_of(folder) for folder in outside} - roots.keys()
+    roots = {resolved_path(Path(word)): Path(word) for word in words if is_folder(word)}
+    left_out = {resolved_path(folder) for folder in outside} - roots.keys()
     for path in outputs if roots else ():
         if path.suffix.lower() not in suffixes:
             continue
-        up = place_of(path)
+        up = resolved_path(path)
         while not up.name.startswith(".") and up not in left_out and up != up.parent:
             up = up.parent
             if up in roots:
@@ -156,7 +156,7 @@ def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) ->
         folders[:] = sorted(
             sub
             for sub in folders
-            if not sub.startswith(".") and place_of(here / sub) not in outside
+            if not sub.startswith(".") and resolved_path(here / sub) not in outside
         )
         for file in sorted(files):
             if not file.startswith(".") and Path(file).suffix.lower() in suffixes:

@@ -22,7 +22,7 @@ CUT = 20.0  # grey levels; pictures that differ more after following the motion 
 MEMORY_S = 0.5  # seconds; answers farther apart may say different things and both be right
 
 
-class Seen(NamedTuple):
+class KeyFrame(NamedTuple):
     """A frame that the network has seen, and what it said."""
 
     time: float  # seconds
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     probs: NDArray[np.float32]  # (L + 1, h, w) in [0, 1]; index 0 the background
 
 
-def small_luma(frame: Any) -> NDArray[np.uint8]:
+def downscaled_luma(frame: Any) -> NDArray[np.uint8]:
     """Return the luma of a yuv420p frame, scaled down to `FLOW_SIZE`."""
     luma = planes_of(frame)[0]
     height, width = luma.shape
@@ -44,7 +44,7 @@ def small_luma(frame: Any) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class Course(NamedTuple):
+class Flow(NamedTuple):
     """How things move between two seen frames, and how alike they are.
 
     Steps are those of optical flow: how far away the content of a cell is found in the other
@@ -56,11 +56,11 @@ class Course(NamedTuple):
     error: float  # grey levels that remain between the pictures after following the motion
 
 
-class Motion:
+class OpticalFlow:
     """Follows what the network has seen through one video."""
 
     def __init__(self) -> None:
-        self._courses: dict[tuple[float, float], Course] = {}  # by the times of both frames
+        self._flows: dict[tuple[float, float], Flow] = {}  # by the times of both frames
 
     @cached_property
     def _flow(self) -> Any:
@@ -68,7 +68,9 @@ class Motion:
         flow.setFinestScale(0)
         return flow
 
-    def between(self, before: Seen, after: Seen, frame: Any, weight: float) -> NDArray[np.float32]:
+    def interpolate(
+        self, before: KeyFrame, after: KeyFrame, frame: Any, weight: float
+    ) -> NDArray[np.float32]:
         """Find the probabilities of a frame between two that were seen.
 
         What was seen in the farther one is moved to where things are in the nearer one, both are
@@ -87,24 +89,24 @@ class Motion:
         classes = _relevant(before, after)
         if not len(classes):
             return before.probs + np.float32(weight) * (after.probs - before.probs)
-        luma = small_luma(frame)
-        course = self._course(before, after)
-        if course.error > CUT:
+        luma = downscaled_luma(frame)
+        flow = self._flow_between(before, after)
+        if flow.error > CUT:
             like_before = _difference(luma, before.luma) <= _difference(luma, after.luma)
             return before.probs if like_before else after.probs
         first, second = before.probs[classes], after.probs[classes]
         if weight <= 0.5:
-            near, second = before, _moved(second, course.onward)
+            near, second = before, _warp(second, flow.onward)
         else:
-            near, first = after, _moved(first, course.back)
+            near, first = after, _warp(first, flow.back)
         mixed = first + np.float32(weight) * (second - first)
         steps, _ = self._steps(luma, near.luma, mixed.shape[1:])
         probs = near.probs.copy()
-        probs[classes] = _moved(mixed, steps)
+        probs[classes] = _warp(mixed, steps)
         probs[0] = 1 - probs[1:].max(0)
         return probs
 
-    def steady(self, before: Seen, seen: Seen, after: Seen) -> Seen:
+    def temporal_median(self, before: KeyFrame, seen: KeyFrame, after: KeyFrame) -> KeyFrame:
         """Take out what the network said, or forgot, about a single frame.
 
         Each probability becomes the middle one of three: its own and those carried from the
@@ -114,27 +116,27 @@ class Motion:
         classes = _relevant(before, seen, after)
         if not near or not len(classes):
             return seen
-        from_before, from_after = self._course(before, seen), self._course(seen, after)
+        from_before, from_after = self._flow_between(before, seen), self._flow_between(seen, after)
         if max(from_before.error, from_after.error) > CUT:
             return seen
-        earlier = _moved(before.probs[classes], from_before.back)
-        later = _moved(after.probs[classes], from_after.onward)
+        earlier = _warp(before.probs[classes], from_before.back)
+        later = _warp(after.probs[classes], from_after.onward)
         low, high = np.minimum(earlier, later), np.maximum(earlier, later)
         probs = seen.probs.copy()
         probs[classes] = np.clip(seen.probs[classes], low, high)  # the middle one
         probs[0] = 1 - probs[1:].max(0)
         return seen._replace(probs=probs)
 
-    def _course(self, before: Seen, after: Seen) -> Course:
+    def _flow_between(self, before: KeyFrame, after: KeyFrame) -> Flow:
         """Find how things move between two seen frames, once for each two."""
         times = before.time, after.time
-        if times not in self._courses:
+        if times not in self._flows:
             cells = before.probs.shape[1:]
             onward, error = self._steps(before.luma, after.luma, cells)
             back, error_back = self._steps(after.luma, before.luma, cells)
-            self._courses = dict([*self._courses.items()][-1:])  # of the frames before
-            self._courses[times] = Course(onward, back, max(error, error_back))
-        return self._courses[times]
+            self._flows = dict([*self._flows.items()][-1:])  # of the frames before
+            self._flows[times] = Flow(onward, back, max(error, error_back))
+        return self._flows[times]
 
     def _steps(
         self, luma: NDArray[np.uint8], other: NDArray[np.uint8], cells: tuple[int, ...]
@@ -151,14 +153,14 @@ class Motion:
         if still or min(luma.shape) < FLOW_SMALLEST:
             return None, error
         flow = self._flow.calc(luma, other, None)
-        error_moved = _difference(_moved(other[None], flow)[0], luma)
+        error_moved = _difference(_warp(other[None], flow)[0], luma)
         if error_moved >= error:
             return None, error
         scale = (np.array(size) / luma.shape[::-1]).astype(np.float32)
         return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * scale, error_moved
 
 
-def _relevant(*seen: Seen) -> NDArray[np.intp]:
+def _relevant(*seen: KeyFrame) -> NDArray[np.intp]:
     """Return the indices of the classes that may be anywhere in one of the frames."""
     peaks = np.max([one.probs[1:].max(axis=(1, 2)) for one in seen], axis=0)
     return np.flatnonzero(peaks >= RELEVANT) + 1
@@ -169,11 +171,11 @@ def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(cv2.mean(cv2.absdiff(one, other))[0])
 
 
-def _moved(planes: NDArray[Any], steps: NDArray[np.float32] | None) -> NDArray[Any]:
+def _warp(planes: NDArray[Any], steps: NDArray[np.float32] | None) -> NDArray[Any]:
     """Take each pixel of planes ``(C, H, W)`` from a step ``(H, W, 2)`` away; None: from itself."""
     if steps is None:
         return planes
-    places = _places(*planes.shape[1:]) + steps
+    places = _pixel_grid(*planes.shape[1:]) + steps
     return np.stack(
         [
             cv2.remap(plane, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -183,6 +185,6 @@ def _moved(planes: NDArray[Any], steps: NDArray[np.float32] | None) -> NDArray[A
 
 
 @lru_cache(maxsize=2)
-def _places(height: int, width: int) -> NDArray[np.float32]:
+def _pixel_grid(height: int, width: int) -> NDArray[np.float32]:
     """The x, y of each pixel, ``(height, width, 2)``."""
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1, dtype=np.float32)

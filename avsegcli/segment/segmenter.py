@@ -26,7 +26,7 @@ from avsegcli.outputs.frame_result import FrameResult, Summary
 from avsegcli.outputs.plan import Look, Outputs, Writers
 from avsegcli.outputs.timeline import Timeline
 from avsegcli.render.colors import Palette, parse_palette
-from avsegcli.segment.windows import Window, cut_windows, spread_masks
+from avsegcli.segment.windows import Window, cut_windows, interpolate_masks
 from avsegcli.video.codecs import Encoding
 from avsegcli.video.prefetch import prefetch
 from avsegcli.video.reader import SoundTrack, VideoReader
@@ -191,7 +191,7 @@ class Segmenter:
         )
         answered = prefetch(answers(prefetch(windows)))
         try:
-            for index, (frame, analysed, probs) in enumerate(spread_masks(answered)):
+            for index, (frame, analysed, probs) in enumerate(interpolate_masks(answered)):
                 yield FrameResult(
                     index=index,
                     time=frame.time,

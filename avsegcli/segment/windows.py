@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.load import SoundReader
-from avsegcli.segment.optical_flow import Motion, Seen, small_luma
+from avsegcli.segment.optical_flow import KeyFrame, OpticalFlow, downscaled_luma
 from avsegcli.video.reader import VideoReader
 
 FRAME_MEMORY = 540_000_000  # bytes of full-size frames that may wait for their masks
@@ -25,11 +25,11 @@ class Window(NamedTuple):
     log_mel: NDArray[np.float32]  # (T, 96, 64), centred on the times of the analysed frames
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """An analysed frame and those up to the next one."""
 
     frames: list[Any]  # yuv420p, full size; the first one is analysed
-    seen: Seen  # the first one and its probabilities
+    seen: KeyFrame  # the first one and its probabilities
 
 
 class MaskedFrame(NamedTuple):
@@ -83,7 +83,7 @@ def cut_windows(
         yield Window(frames, analysed, pictures, np.stack(examples))
 
 
-def spread_masks(
+def interpolate_masks(
     answers: Iterator[tuple[Window, NDArray[np.float32]]],
 ) -> Iterator[MaskedFrame]:
     """Give every frame its probabilities; they are steady in time and follow what moves.
@@ -95,35 +95,35 @@ def spread_masks(
         answers: windows in order, each with the probabilities of its T analysed frames,
             ``(T, L + 1, h, w)``.
     """
-    motion = Motion()
-    before: Stretch | None = None
-    for after in _steady(_stretches(answers), motion):
+    motion = OpticalFlow()
+    before: Segment | None = None
+    for after in _temporal_median(_segments(answers), motion):
         if before is not None:
-            yield from _between(before, after.seen, motion)
+            yield from _interpolate(before, after.seen, motion)
         before = after
     if before is not None:
         for position, frame in enumerate(before.frames):
             yield MaskedFrame(frame, position == 0, before.seen.probs)
 
 
-def _stretches(answers: Iterator[tuple[Window, NDArray[np.float32]]]) -> Iterator[Stretch]:
+def _segments(answers: Iterator[tuple[Window, NDArray[np.float32]]]) -> Iterator[Segment]:
     for window, probs in answers:
         ends = [*window.analysed[1:], len(window.frames)]
         for begin, end, answer in zip(window.analysed, ends, probs, strict=True):
             frames = window.frames[begin:end]
             window.frames[begin:end] = [None] * (end - begin)  # free each as soon as it is done
-            yield Stretch(frames, Seen(frames[0].time, small_luma(frames[0]), answer))
+            yield Segment(frames, KeyFrame(frames[0].time, downscaled_luma(frames[0]), answer))
 
 
-def _steady(stretches: Iterator[Stretch], motion: Motion) -> Iterator[Stretch]:
+def _temporal_median(segments: Iterator[Segment], motion: OpticalFlow) -> Iterator[Segment]:
     """Compare each answer with its neighbours, as the network gave them."""
-    before: Seen | None = None
-    here: Stretch | None = None
-    for after in stretches:
+    before: KeyFrame | None = None
+    here: Segment | None = None
+    for after in segments:
         if here is not None:
             seen = here.seen
             if before is not None:
-                here = here._replace(seen=motion.steady(before, seen, after.seen))
+                here = here._replace(seen=motion.temporal_median(before, seen, after.seen))
             yield here
             before = seen
         here = after
@@ -131,12 +131,12 @@ def _steady(stretches: Iterator[Stretch], motion: Motion) -> Iterator[Stretch]:
         yield here
 
 
-def _between(stretch: Stretch, after: Seen, motion: Motion) -> Iterator[MaskedFrame]:
-    frames, before = stretch
+def _interpolate(segment: Segment, after: KeyFrame, motion: OpticalFlow) -> Iterator[MaskedFrame]:
+    frames, before = segment
     for position, frame in enumerate(frames):
         frames[position] = None
         probs = before.probs
         if position > 0:
             weight = (frame.time - before.time) / (after.time - before.time)
-            probs = motion.between(before, after, frame, weight)
+            probs = motion.interpolate(before, after, frame, weight)
         yield MaskedFrame(frame, position == 0, probs)

@@ -191,10 +191,10 @@ def _changed_tone(
     if rng.random() < settings.narrow_band:
         gain *= 1 / (1 + (hz / rng.uniform(2500, 7000)) ** 12)
     changed = np.fft.irfft(spectrum * gain, len(voice)).astype(np.float32)
-    return in_a_room(rng, changed) if rng.random() < settings.room else changed
+    return add_reverberation(rng, changed) if rng.random() < settings.room else changed
 
 
-def in_a_room(rng: Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
+def add_reverberation(rng: Generator, voice: NDArray[np.float32]) -> NDArray[np.float32]:
     """Add the decaying noise that a room of 0.05 to 0.6 s of reverberation answers with.
 
     Args:

@@ -1,7 +1,7 @@
 """Labelled audio-visual clips, composed in memory from a parts folder.
 
-A clip is cast first (who is seen, who is heard), then its picture and its sound are drawn. What
-is labelled in second t is what is both visible and truly heard in it.
+A scene is sampled first (visible and sounding classes), then its picture and its sound are drawn.
+The labels of second t are the objects that are both visible and truly heard in it.
 """
 
 from pathlib import Path
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.synthesis.audio_mixer import Soundtrack, Source, draw_soundtrack
 from avsegcli.synthesis.camera import draw_camera, film, frame_times
-from avsegcli.synthesis.degradation import draw_finish
+from avsegcli.synthesis.degradation import draw_degradation
 from avsegcli.synthesis.geometry import REFERENCE_EDGE
 from avsegcli.synthesis.objects import (
     Layer,
-    Place,
-    draw_held_place,
+    Placement,
+    draw_held_placement,
     draw_motion,
-    draw_place,
+    draw_placement,
     make_layer,
     paste,
 )
 from avsegcli.synthesis.parts import Parts
 from avsegcli.synthesis.ranges import CompositionSettings
-from avsegcli.synthesis.sampler import Cast, Casting, Task
+from avsegcli.synthesis.sampler import SampledScene, SceneSampler, Task
 
 ASPECTS = ((16, 9), (4, 3), (1, 1), (9, 16), (3, 4))  # width to height
 ASPECT_SHARES = (0.45, 0.25, 0.10, 0.15, 0.05)
@@ -81,7 +81,7 @@ class Composer:
         self.settings = settings or CompositionSettings()
         self.train = parts.split == "train"
         self.classes = parts.classes
-        self._casting = Casting(parts, task, self.settings)
+        self._sampler = SceneSampler(parts, task, self.settings)
 
     # ------------------------------------------------------------------------------ the whole
 
@@ -93,10 +93,10 @@ class Composer:
             index: of the clip in it.
         """
         streams = np.random.SeedSequence([seed, index]).spawn(3)
-        cast_rng, picture_rng, sound_rng = (np.random.default_rng(stream) for stream in streams)
-        cast = self._casting.draw(cast_rng)
-        frames, visible, picture_record = self._draw_picture(picture_rng, cast)
-        sound = self._draw_sound(sound_rng, cast)
+        scene_rng, picture_rng, sound_rng = (np.random.default_rng(stream) for stream in streams)
+        scene = self._sampler.draw(scene_rng)
+        frames, visible, picture_record = self._draw_picture(picture_rng, scene)
+        sound = self._draw_sound(sound_rng, scene)
 
         labels = np.empty_like(visible)
         for t, heard in enumerate(sound.heard):
@@ -133,17 +133,17 @@ class Composer:
         return 2 * round(high * unit / 2), 2 * round(wide * unit / 2)
 
     def _draw_picture(
-        self, rng: Generator, cast: Cast
+        self, rng: Generator, scene: SampledScene
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], dict[str, Any]]:
         settings, parts = self.settings, self.parts
         size, times = self._draw_size(rng), frame_times(self.num_frames)
-        if cast.focus:
-            photo, mask = parts.scene(cast.photo)
-            focus = _box_of(mask == cast.focus)
+        if scene.focus:
+            photo, mask = parts.scene(scene.photo)
+            focus = _box_of(mask == scene.focus)
             camera = draw_camera(rng, photo.shape[:2], size, times, settings, focus)
             frames, visible = film(photo, mask, camera, size)
         else:
-            photo = parts.photo(cast.photo)
+            photo = parts.photo(scene.photo)
             camera = draw_camera(rng, photo.shape[:2], size, times, settings)
             blurred = rng.random() < settings.background_blur
             sigma = rng.uniform(0.5, 2.5) * min(size) / REFERENCE_EDGE if blurred else 0.0
@@ -151,14 +151,14 @@ class Composer:
 
         strength = settings.strength_train if self.train else settings.strength_held_out
         middle = frames[self.num_frames // 2].copy()
-        places: list[Place] = []
+        places: list[Placement] = []
         object_records = []
-        for number, (class_index, path) in enumerate(cast.objects):
+        for number, (class_index, path) in enumerate(scene.objects):
             cutout = parts.cutout(path)
-            if number in cast.held:
-                place = draw_held_place(rng, cutout, places[-1])
+            if number in scene.held:
+                place = draw_held_placement(rng, cutout, places[-1])
             else:
-                place = draw_place(rng, cutout, size, places, settings)
+                place = draw_placement(rng, cutout, size, places, settings)
             rgba = make_layer(rng, cutout, place, middle, strength, settings)
             matrices = draw_motion(rng, place, rgba.shape[:2], camera, size, times, settings)
             shadow = rng.uniform(0.1, 0.5) if rng.random() < settings.shadow else 0.0
@@ -166,28 +166,28 @@ class Composer:
             for t in range(self.num_frames):
                 paste(frames[t], visible[t], layer, matrices[t])
             places.append(place)
-            object_records.append(self._object_record(class_index, path, layer, place, cast))
-        finish = draw_finish(rng, size, self.train, settings)
+            object_records.append(self._object_record(class_index, path, layer, place, scene))
+        degradation = draw_degradation(rng, size, self.train, settings)
         for t in range(self.num_frames):
-            frames[t] = finish(frames[t], t)
+            frames[t] = degradation(frames[t], t)
         record = {
-            "kind": "scene" if cast.focus else "pasted",
-            "file": self._relative(cast.photo),
+            "kind": "scene" if scene.focus else "pasted",
+            "file": self._relative(scene.photo),
             "camera": camera[:, :2].round(3).tolist(),
-            "scene_classes": self.parts.names(cast.scene_classes),
-            "sounding": self.parts.names(cast.sounding),
+            "scene_classes": self.parts.names(scene.scene_classes),
+            "sounding": self.parts.names(scene.sounding),
             "objects": object_records,
         }
         return frames, visible, record
 
     def _object_record(
-        self, class_index: int, path: Path, layer: Layer, place: Place, cast: Cast
+        self, class_index: int, path: Path, layer: Layer, place: Placement, scene: SampledScene
     ) -> dict[str, Any]:
         return {
             "class": self.classes[class_index] if class_index else None,
             "thing": None if class_index else path.parent.name,
             "file": self._relative(path),
-            "sounding": class_index in cast.sounding,
+            "sounding": class_index in scene.sounding,
             "box": place.box().round(1).tolist(),
             "scale": round(place.scale, 4),
             "matrices": layer.matrices[:, :2].round(3).tolist(),
@@ -198,12 +198,12 @@ class Composer:
 
     # ------------------------------------------------------------------------------ the sound
 
-    def _draw_sound(self, rng: Generator, cast: Cast) -> Soundtrack:
+    def _draw_sound(self, rng: Generator, scene: SampledScene) -> Soundtrack:
         sources = [
-            Source(index, path, self.parts.recording(path), index in cast.sounding)
-            for index, path in cast.sounds.items()
+            Source(index, path, self.parts.recording(path), index in scene.sounding)
+            for index, path in scene.sounds.items()
         ]
-        noise = (cast.noise, self.parts.recording(cast.noise)) if cast.noise else None
+        noise = (scene.noise, self.parts.recording(scene.noise)) if scene.noise else None
         return draw_soundtrack(
             rng, sources, noise, self.num_frames, len(self.classes), self.train, self.settings
         )

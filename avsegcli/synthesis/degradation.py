@@ -1,4 +1,4 @@
-"""The finish of a composed clip: what a camera and a codec do to the whole picture."""
+"""Photometric degradation of a composed clip: color, blur, noise and compression."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from avsegcli.synthesis.ranges import CompositionSettings
 
 
 @dataclass(frozen=True)
-class Finish:
-    """What a camera and a codec do to every pixel, pasted or not."""
+class Degradation:
+    """Changes that a camera and a codec make to every pixel, pasted or not."""
 
     colour: NDArray[np.float32]  # (3, 4), affine in RGB
     gamma: NDArray[np.uint8]  # (256,)
@@ -23,27 +23,27 @@ class Finish:
     quality: int  # of the JPEG; 0: none
 
     def __call__(self, frame: NDArray[np.uint8], t: int) -> NDArray[np.uint8]:
-        """Finish frame t, ``(H, W, 3)``."""
+        """Degrade frame t, ``(H, W, 3)``."""
         height, width = frame.shape[:2]
         if self.sigma:
             frame = blurred(frame, self.sigma)
         if self.shrink < 1:
             small = resized(frame, self.shrink)
             frame = np.asarray(cv2.resize(small, (width, height)), np.uint8)
-        finished = cv2.LUT(cv2.transform(frame, self.colour), self.gamma)
+        degraded = cv2.LUT(cv2.transform(frame, self.colour), self.gamma)
         if self.noise is not None:
             shift = (t * 71) % width
-            finished = cv2.add(finished, self.noise[:, shift : shift + width], dtype=cv2.CV_8U)
+            degraded = cv2.add(degraded, self.noise[:, shift : shift + width], dtype=cv2.CV_8U)
         if self.quality:  # red and blue change places in the codec and back: no matter here
-            _, coded = cv2.imencode(".jpg", finished, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            _, coded = cv2.imencode(".jpg", degraded, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
-        return np.asarray(finished, np.uint8)
+        return np.asarray(degraded, np.uint8)
 
 
-def draw_finish(
+def draw_degradation(
     rng: Generator, frame_size: tuple[int, int], train: bool, settings: CompositionSettings
-) -> Finish:
-    """Draw one finish for all frames of a clip."""
+) -> Degradation:
+    """Draw one degradation for all frames of a clip."""
     strength = settings.strength_train if train else settings.strength_held_out
     unit = min(frame_size) / REFERENCE_EDGE
 
@@ -75,7 +75,7 @@ def draw_finish(
         noise = np.tile(field.astype(np.int16), (1, 2, 1))
     low, high = settings.jpeg_quality
     quality = int(rng.integers(low, high + 1)) if rng.random() < settings.jpeg else 0
-    return Finish(
+    return Degradation(
         np.hstack([colour, offset]).astype(np.float32),
         gamma.astype(np.uint8),
         sigma,

@@ -23,7 +23,7 @@ from avsegcli.datasets.io import read_waveform, write_file, write_picture, write
 from avsegcli.datasets.label_colors import labels_to_colours
 from avsegcli.datasets.transforms import clip_log_mel
 from avsegcli.files.indexed_png import encode_indexed_png
-from avsegcli.files.new_folder import new_folder
+from avsegcli.files.new_folder import atomic_dataset_folder
 from avsegcli.synthesis.composer import Composer, clip_name
 from avsegcli.synthesis.parts import SPLITS, Parts
 from avsegcli.synthesis.sampler import Task
@@ -70,7 +70,7 @@ def write_fake(
     layout = LAYOUTS[subset]
     rows: list[Row] = []
     with (
-        new_folder(root / layout.folder, layout.table, force=force) as folder,
+        atomic_dataset_folder(root / layout.folder, layout.table, force=force) as folder,
         tempfile.TemporaryDirectory(prefix="avseg-") as parts_folder,
     ):
         write_toy_parts(Path(parts_folder), seed)

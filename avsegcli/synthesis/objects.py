@@ -23,7 +23,7 @@ class Layer(NamedTuple):
     shadow: float  # how much it darkens what is around it, in [0, 1]
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """Where an object is in the middle of the clip, in pixels of the frame."""
 
     centre: NDArray[np.float64]  # (2,), x and y
@@ -35,13 +35,13 @@ class Place(NamedTuple):
         return np.concatenate([self.centre - self.size / 2, self.centre + self.size / 2])
 
 
-def draw_place(
+def draw_placement(
     rng: Generator,
     cutout: NDArray[np.uint8],
     frame_size: tuple[int, int],
-    others: Sequence[Place],
+    others: Sequence[Placement],
     settings: CompositionSettings,
-) -> Place:
+) -> Placement:
     """Draw the size and place of an object.
 
     An object that its photo cut off, such as the upper half of a person, is put at that border of
@@ -66,15 +66,15 @@ def draw_place(
         candidates[:, axis] = frame[axis] - at if side else at
     hidden = [sum(_overlap(centre, size, other) for other in others) for centre in candidates]
     best = int(np.argmin(hidden)) if rng.random() < settings.apart else 0
-    return Place(candidates[best], size, scale)
+    return Placement(candidates[best], size, scale)
 
 
-def draw_held_place(rng: Generator, cutout: NDArray[np.uint8], holder: Place) -> Place:
+def draw_held_placement(rng: Generator, cutout: NDArray[np.uint8], holder: Placement) -> Placement:
     """Draw the size and place of an instrument in front of who plays it."""
     size = np.array([cutout.shape[1], cutout.shape[0]], float)
     scale = holder.size.max() / size.max() * rng.uniform(0.35, 0.95)
     offset = holder.size * rng.uniform((-0.2, -0.15), (0.2, 0.25))
-    return Place(holder.centre + offset, size * scale, float(scale))
+    return Placement(holder.centre + offset, size * scale, float(scale))
 
 
 def _cut_sides(cutout: NDArray[np.uint8]) -> list[tuple[int, int]]:
@@ -89,7 +89,7 @@ def _cut_sides(cutout: NDArray[np.uint8]) -> list[tuple[int, int]]:
     return [side] if length > 0.5 else []
 
 
-def _overlap(centre: NDArray[np.float64], size: NDArray[np.float64], other: Place) -> float:
+def _overlap(centre: NDArray[np.float64], size: NDArray[np.float64], other: Placement) -> float:
     """Area that two boxes share, as a part of the smaller one."""
     reach = (size + other.size) / 2 - np.abs(centre - other.centre)
     shared = np.minimum(np.clip(reach, 0, None), np.minimum(size, other.size))
@@ -98,7 +98,7 @@ def _overlap(centre: NDArray[np.float64], size: NDArray[np.float64], other: Plac
 
 def draw_motion(
     rng: Generator,
-    place: Place,
+    place: Placement,
     layer_size: tuple[int, int],
     camera: Matrices,
     frame_size: tuple[int, int],
@@ -128,7 +128,7 @@ def draw_motion(
 def make_layer(
     rng: Generator,
     cutout: NDArray[np.uint8],
-    place: Place,
+    place: Placement,
     behind: NDArray[np.uint8],
     strength: float,
     settings: CompositionSettings,
@@ -170,7 +170,7 @@ def _light_table(
     rng: Generator,
     image: NDArray[np.uint8],
     alpha: NDArray[np.uint8],
-    place: Place,
+    place: Placement,
     behind: NDArray[np.uint8],
     strength: float,
     settings: CompositionSettings,

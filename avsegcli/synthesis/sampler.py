@@ -1,4 +1,4 @@
-"""Who is seen and who is heard in a composed clip."""
+"""Sample the visible and the sounding classes of a composed clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Task = Literal["single", "multi", "semantic"]
 
 
 @dataclass
-class Cast:
+class SampledScene:
     """The files a clip is made of; classes by index."""
 
     photo: Path = Path()  # a scene, or the background of pasted objects
@@ -35,13 +35,13 @@ class Cast:
     sounds: dict[int, Path] = field(default_factory=dict)  # of each class heard, seen or not
     noise: Path | None = None
 
-    def seen(self) -> list[int]:
+    def visible_classes(self) -> list[int]:
         """Give the classes in the picture."""
         return sorted({*self.scene_classes, *(index for index, _ in self.objects if index)})
 
 
-class Casting:
-    """Draws casts out of parts.
+class SceneSampler:
+    """Draws scenes out of parts.
 
     Args:
         parts: one split of a parts folder.
@@ -64,9 +64,9 @@ class Casting:
                 "add some to objects/<class>/ and sounds/<class>/",
             )
 
-    def draw(self, rng: Generator) -> Cast:
-        """Draw who is seen and who is heard in one clip."""
-        settings, parts, cast = self.settings, self.parts, Cast()
+    def draw(self, rng: Generator) -> SampledScene:
+        """Draw the visible and the sounding classes of one clip."""
+        settings, parts, scene = self.settings, self.parts, SampledScene()
         num_sounding, num_off_screen = self._draw_counts(rng)
         num_silent = _draw_count(rng, settings.num_silent)
 
@@ -74,25 +74,25 @@ class Casting:
         must_be_scene = not parts.backgrounds or not pasteable
         scenes = self._scenes_sounding if num_sounding else sorted(parts.scenes)
         if scenes and (must_be_scene or rng.random() < settings.scene):
-            self._cast_scene(rng, cast, scenes, sounding=num_sounding > 0)
+            self._sample_photo(rng, scene, scenes, sounding=num_sounding > 0)
             if self.task != "multi":  # whose other classes are pasted in front, however many
                 num_sounding = 0
                 num_silent = int(rng.random() < settings.pasted_on_scene)
         else:
-            cast.photo = _pick(rng, parts.backgrounds)
-        self._cast_sounding(rng, cast, num_sounding - len(cast.sounding))
-        nothing = not cast.objects and not cast.scene_classes
+            scene.photo = _pick(rng, parts.backgrounds)
+        self._sample_sounding(rng, scene, num_sounding - len(scene.sounding))
+        nothing = not scene.objects and not scene.scene_classes
         if nothing and num_silent == 0:
             num_silent = int(rng.random() >= settings.empty)
-        room = settings.max_objects - len(cast.objects) - bool(cast.scene_classes)
+        room = settings.max_objects - len(scene.objects) - bool(scene.scene_classes)
         for _ in range(min(num_silent, room)):
-            self._cast_silent(rng, cast)
-        rng.shuffle(cast.objects)
-        self._cast_player(rng, cast)
-        heard = cast.sounding | self._draw_off_screen(rng, cast, num_off_screen)
-        cast.sounds = {index: _pick(rng, parts.sounds[index]) for index in sorted(heard)}
-        self._cast_noise(rng, cast)
-        return cast
+            self._sample_silent(rng, scene)
+        rng.shuffle(scene.objects)
+        self._sample_player(rng, scene)
+        heard = scene.sounding | self._draw_off_screen(rng, scene, num_off_screen)
+        scene.sounds = {index: _pick(rng, parts.sounds[index]) for index in sorted(heard)}
+        self._sample_noise(rng, scene)
+        return scene
 
     def _draw_counts(self, rng: Generator) -> tuple[int, int]:
         """How many classes are seen and heard, and how many are heard only."""
@@ -109,46 +109,46 @@ class Casting:
         extra = rng.random() < settings.off_screen_extra
         return 1 + _draw_count(rng, settings.num_sounding), int(extra)
 
-    def _cast_scene(
-        self, rng: Generator, cast: Cast, classes: Sequence[int], *, sounding: bool
+    def _sample_photo(
+        self, rng: Generator, scene: SampledScene, classes: Sequence[int], *, sounding: bool
     ) -> None:
         """Choose a class, frequent ones less often than by their share, and a photo of it."""
         scenes = self.parts.scenes
         weights = np.sqrt([len(scenes[index]) for index in classes])
-        cast.focus = int(rng.choice(classes, p=weights / weights.sum()))
-        cast.photo = _pick(rng, scenes[cast.focus])
-        cast.scene_classes = self.parts.scene_classes[cast.photo]
+        scene.focus = int(rng.choice(classes, p=weights / weights.sum()))
+        scene.photo = _pick(rng, scenes[scene.focus])
+        scene.scene_classes = self.parts.scene_classes[scene.photo]
         if not sounding:
             return
-        cast.sounding.add(cast.focus)
-        for other in cast.scene_classes:
+        scene.sounding.add(scene.focus)
+        for other in scene.scene_classes:
             joins = rng.random() < self.settings.scene_class_sounds
             if joins and self.task == "semantic" and other in self.parts.sounds:
-                cast.sounding.add(other)
+                scene.sounding.add(other)
 
-    def _cast_sounding(self, rng: Generator, cast: Cast, wanted: int) -> None:
+    def _sample_sounding(self, rng: Generator, scene: SampledScene, wanted: int) -> None:
         """Add objects of classes that sound."""
-        free = [index for index in self._pasted_sounding if index not in cast.scene_classes]
+        free = [index for index in self._pasted_sounding if index not in scene.scene_classes]
         number = min(max(wanted, 0), len(free))
         chosen = [int(index) for index in rng.choice(free, number, replace=False)] if free else []
-        cast.sounding |= set(chosen)
+        scene.sounding |= set(chosen)
         if chosen and rng.random() < self.settings.twin:
             chosen.append(chosen[0])
-        cast.objects += [(index, _pick(rng, self.parts.objects[index])) for index in chosen]
+        scene.objects += [(index, _pick(rng, self.parts.objects[index])) for index in chosen]
 
-    def _cast_silent(self, rng: Generator, cast: Cast) -> None:
+    def _sample_silent(self, rng: Generator, scene: SampledScene) -> None:
         """Add an object that makes no sound: a thing, or one of a class that does not sound."""
         parts = self.parts
-        avoid = things_to_avoid(parts.names(cast.sounding))
+        avoid = things_to_avoid(parts.names(scene.sounding))
         things = [name for name in parts.things if name not in avoid]
-        known = [index for index in self._pasted if index not in cast.sounding]
+        known = [index for index in self._pasted if index not in scene.sounding]
         if things and (not known or rng.random() < self.settings.silent_thing):
-            cast.objects.append((0, _pick(rng, parts.things[str(rng.choice(things))])))
+            scene.objects.append((0, _pick(rng, parts.things[str(rng.choice(things))])))
         elif known:
             index = int(rng.choice(known))
-            cast.objects.append((index, _pick(rng, parts.objects[index])))
+            scene.objects.append((index, _pick(rng, parts.objects[index])))
 
-    def _cast_player(self, rng: Generator, cast: Cast) -> None:
+    def _sample_player(self, rng: Generator, scene: SampledScene) -> None:
         """Put a silent person behind an instrument that sounds."""
         if not self.settings.player or PLAYER not in self.parts.classes:
             return
@@ -156,32 +156,32 @@ class Casting:
         names = self.parts.classes
         instruments = [
             place
-            for place, (index, _) in enumerate(cast.objects)
-            if index in cast.sounding and names[index] in INSTRUMENTS
+            for place, (index, _) in enumerate(scene.objects)
+            if index in scene.sounding and names[index] in INSTRUMENTS
         ]
-        possible = instruments and person in self.parts.objects and person not in cast.sounding
+        possible = instruments and person in self.parts.objects and person not in scene.sounding
         if possible and rng.random() < self.settings.player:
             place = int(rng.choice(instruments))
-            cast.objects.insert(place, (person, _pick(rng, self.parts.objects[person])))
-            cast.held.add(place + 1)
+            scene.objects.insert(place, (person, _pick(rng, self.parts.objects[person])))
+            scene.held.add(place + 1)
 
-    def _draw_off_screen(self, rng: Generator, cast: Cast, wanted: int) -> set[int]:
+    def _draw_off_screen(self, rng: Generator, scene: SampledScene, wanted: int) -> set[int]:
         """Draw a class that nothing in the picture could be taken for."""
-        seen = self.parts.names(cast.seen())
-        things = {path.parent.name for index, path in cast.objects if index == 0}
+        visible_classes = self.parts.names(scene.visible_classes())
+        things = {path.parent.name for index, path in scene.objects if index == 0}
         free = [
             index
             for index in self.parts.sounds
-            if may_sound_off_screen(self.parts.classes[index], seen)
+            if may_sound_off_screen(self.parts.classes[index], visible_classes)
             and things.isdisjoint(things_to_avoid(self.parts.names([index])))
         ]
         return {int(rng.choice(free))} if wanted and free else set()
 
-    def _cast_noise(self, rng: Generator, cast: Cast) -> None:
-        seen, noises = self.parts.names(cast.seen()), self.parts.noises
-        kinds = [kind for kind in noises if noise_may_go_with(kind, seen)]
+    def _sample_noise(self, rng: Generator, scene: SampledScene) -> None:
+        visible_classes, noises = self.parts.names(scene.visible_classes()), self.parts.noises
+        kinds = [kind for kind in noises if noise_may_go_with(kind, visible_classes)]
         if kinds and rng.random() < self.settings.background_noise:
-            cast.noise = _pick(rng, noises[str(rng.choice(kinds))])
+            scene.noise = _pick(rng, noises[str(rng.choice(kinds))])
 
 
 def _pick(rng: Generator, files: Sequence[Path]) -> Path:

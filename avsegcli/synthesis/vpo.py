@@ -31,7 +31,7 @@ from avsegcli.datasets.io import (
     write_waveform,
 )
 from avsegcli.errors import DataError
-from avsegcli.files.new_folder import new_folder
+from avsegcli.files.new_folder import atomic_dataset_folder
 from avsegcli.synthesis.parts import RECORDINGS
 
 MARKER = "scenes/classes.json"  # shows a folder to be parts that this module wrote
@@ -118,7 +118,7 @@ def write_vpo_parts(
         )
     total = len(photos) + sum(len(recordings[name]) for name in classes)
     done = num_objects = num_backgrounds = num_sounds = 0
-    with new_folder(out, MARKER, force=force) as folder:
+    with atomic_dataset_folder(out, MARKER, force=force) as folder:
         for photo in photos:
             objects = [item for item in photo.objects if item.category in classes]
             num_objects += _write_photo(photo._replace(objects=objects), classes, folder)

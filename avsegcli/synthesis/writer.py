@@ -31,7 +31,7 @@ from avsegcli.datasets.clip import IGNORE
 from avsegcli.datasets.io import write_file, write_picture, write_waveform
 from avsegcli.datasets.label_colors import labels_to_colours
 from avsegcli.errors import AvsegError, DataError
-from avsegcli.files.new_folder import new_folder
+from avsegcli.files.new_folder import atomic_dataset_folder
 from avsegcli.synthesis.composer import Composer, clip_name
 from avsegcli.synthesis.parts import Parts, splits_of
 from avsegcli.synthesis.sampler import Task
@@ -93,7 +93,7 @@ def write_avss(
         DataError: if the parts do not suffice, `out` is in the way, or a file cannot be written.
         AvsegError: if a process is killed.
     """
-    with new_folder(out, TABLE, force=force) as folder:
+    with atomic_dataset_folder(out, TABLE, force=force) as folder:
         if "all" in splits:
             splits = splits_of(parts_root)
         if not splits:

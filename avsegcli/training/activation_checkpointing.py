@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from avsegcli.model.qsd import QSD
 
 
-def recompute_activations(model: QSD) -> None:
+def checkpoint_activations(model: QSD) -> None:
     """Let the parts of a model that keep most forget what is inside them.
 
     What goes in and comes out of each backbone stage, encoder layer and smoothing convolution is

@@ -24,7 +24,7 @@ from avsegcli.datasets.registry import is_named, open_dataset
 from avsegcli.datasets.transforms import Convention
 from avsegcli.datasets.video_folder import VideoFolder
 from avsegcli.device import usable_cpus
-from avsegcli.distributed import ALONE, Processes
+from avsegcli.distributed import SINGLE_PROCESS, Processes
 from avsegcli.errors import AvsegError, ConfigError, DataError
 from avsegcli.synthesis.composer import ComposedDataset, Composer
 from avsegcli.synthesis.parts import Parts
@@ -71,7 +71,11 @@ class StoredData:
     """
 
     def __init__(
-        self, clips: ClipDataset, config: DataConfig, seed: int, processes: Processes = ALONE
+        self,
+        clips: ClipDataset,
+        config: DataConfig,
+        seed: int,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.classes = clips.classes
         self.notes = list(getattr(clips, "notes", ()))
@@ -96,7 +100,7 @@ class ComposedData:
     """
 
     def __init__(
-        self, parts: Parts, config: DataConfig, seed: int, processes: Processes = ALONE
+        self, parts: Parts, config: DataConfig, seed: int, processes: Processes = SINGLE_PROCESS
     ) -> None:
         self.classes = parts.classes
         self.notes: list[str] = []
@@ -123,7 +127,7 @@ class ComposedData:
         rng = np.random.default_rng((self.seed, epoch))
         shapes = rng.choice(len(FRAME_SHAPES), self.batches_per_epoch, p=FRAME_SHARES)
         size = self.config.batch_size
-        clips = self.batches_per_epoch * size * self.processes.number
+        clips = self.batches_per_epoch * size * self.processes.world_size
         every = np.arange(epoch * clips, (epoch + 1) * clips)
         numbers = _share(every, size, self.processes).tolist()
         indices = [
@@ -136,15 +140,15 @@ class ComposedData:
 
 def _share(indices: NDArray[np.int64], size: int, processes: Processes) -> NDArray[np.int64]:
     """Cut indices ``(P,)`` into batches of this process, ``(P // (number * size), size)``."""
-    together = size * processes.number
-    whole = indices[: len(indices) // together * together].reshape(-1, processes.number, size)
+    together = size * processes.world_size
+    whole = indices[: len(indices) // together * together].reshape(-1, processes.world_size, size)
     return whole[:, processes.rank]
 
 
 def _count_batches(num_clips: int, config: DataConfig, processes: Processes) -> int:
-    together = config.batch_size * processes.number
+    together = config.batch_size * processes.world_size
     if num_clips < together:
-        each = f" for each of {processes.number} processes" if processes.number > 1 else ""
+        each = f" for each of {processes.world_size} processes" if processes.world_size > 1 else ""
         raise DataError(
             f"{num_clips} clips an epoch are fewer than one batch of {config.batch_size}{each}",
             "lower it with --set data.batch_size=1",
@@ -194,7 +198,7 @@ def _begin_worker(_worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
 
 
-def _begin_patient_worker(worker: int) -> None:
+def _begin_ddp_worker(worker: int) -> None:
     """Work on when all are asked to end: a team needs its clips until all are at the same step.
 
     Then workers are told to stop; if they do not listen, by SIGTERM.
@@ -225,7 +229,7 @@ def _load(
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=partial(_collate, config.batch_size),
-        worker_init_fn=_begin_worker if processes.number == 1 else _begin_patient_worker,
+        worker_init_fn=_begin_worker if processes.world_size == 1 else _begin_ddp_worker,
         prefetch_factor=ahead if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch
@@ -248,7 +252,7 @@ def open_training(
     config: DataConfig,
     seed: int,
     data_root: Path | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> tuple[TrainingData, ClipDataset]:
     """Open what to train on and what to validate on.
 

@@ -14,24 +14,24 @@ from torch import Tensor, nn
 
 from avsegcli.device import choose_device
 from avsegcli.distributed import (
-    ALONE,
+    SINGLE_PROCESS,
     Processes,
     check_launcher,
-    check_meeting_place,
-    number_launched,
+    check_rendezvous,
+    launched_world_size,
 )
-from avsegcli.errors import AvsegError, how_to_install
+from avsegcli.errors import AvsegError, install_hint
 from avsegcli.model.qsd import QSD
 
 LONGEST_WAIT = timedelta(hours=2)  # for each other, as while the main process saves
 
 
 @dataclass(frozen=True)
-class Team:
+class DDP:
     """The processes that train one model; each sees its share of every batch."""
 
     device: torch.device  # of this one
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
     accelerator: Any = None  # accelerate.Accelerator; None: this process is alone
 
     @property
@@ -39,19 +39,19 @@ class Team:
         """Whether this process saves and reports."""
         return self.processes.is_main
 
-    def place(self, model: QSD) -> QSD:
+    def to_device(self, model: QSD) -> QSD:
         """Move a model to the device, and let batch norms see the batches of all processes."""
-        if self.processes.number > 1 and self.device.type == "cuda":
+        if self.processes.world_size > 1 and self.device.type == "cuda":
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model.to(self.device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a gap in its stubs
         return model
 
-    def join(self, model: nn.Module) -> nn.Module:
+    def wrap_ddp(self, model: nn.Module) -> nn.Module:
         """Return the model as it is to be called: gradients become the mean of all processes."""
         return model if self.accelerator is None else self.accelerator.prepare_model(model)
 
-    def agree(self, model: QSD) -> QSD:
+    def broadcast(self, model: QSD) -> QSD:
         """Give all the main process's model: on CPUs, statistics of batch norms differ."""
         if self.accelerator is not None:
             for value in model.state_dict().values():
@@ -63,7 +63,7 @@ class Team:
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
 
-    def largest(self, number: int) -> int:
+    def max_over_processes(self, number: int) -> int:
         """Find the largest of the numbers that the processes give."""
         if self.accelerator is None:
             return number
@@ -71,13 +71,13 @@ class Team:
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return int(value.item())
 
-    def has_lost(self, error: RuntimeError) -> bool:
+    def peer_failed(self, error: RuntimeError) -> bool:
         """Tell whether an error means that another process has ended."""
         return self.accelerator is not None and (
             isinstance(error, dist.DistError) or "gloo" in str(error)
         )
 
-    def leave(self) -> None:
+    def shutdown(self) -> None:
         """Say goodbye to the other processes; nothing can be done together afterwards."""
         if self.accelerator is not None:
             self.accelerator.end_training()
@@ -85,7 +85,7 @@ class Team:
                 dist.destroy_process_group()
 
 
-def join_team(device: str = "auto") -> Team:
+def init_ddp(device: str = "auto") -> DDP:
     """Find the other processes, if this one was started as one of several.
 
     Args:
@@ -98,8 +98,8 @@ def join_team(device: str = "auto") -> Team:
     """
     chosen = choose_device(device)
     check_launcher()
-    if number_launched() < 2:
-        return Team(chosen)
+    if launched_world_size() < 2:
+        return DDP(chosen)
     try:
         from accelerate import Accelerator
         from accelerate.utils import (
@@ -109,9 +109,9 @@ def join_team(device: str = "auto") -> Team:
         )
     except ImportError as error:
         raise AvsegError(
-            "several processes need the package accelerate", how_to_install("train")
+            "several processes need the package accelerate", install_hint("train")
         ) from error
-    check_meeting_place()
+    check_rendezvous()
     accelerator = Accelerator(
         cpu=chosen.type == "cpu",
         mixed_precision="no",  # the precision is a setting of ours
@@ -124,10 +124,10 @@ def join_team(device: str = "auto") -> Team:
     # Its "cpu:0" is a place that tensors cannot be loaded to.
     own = accelerator.device if chosen.type == "cuda" else chosen
     processes = Processes(accelerator.process_index, accelerator.num_processes, gather_object)
-    return Team(own, processes, accelerator)
+    return DDP(own, processes, accelerator)
 
 
-def mean_over_team(value: Tensor) -> Tensor:
+def mean_over_processes(value: Tensor) -> Tensor:
     """Compute the mean of a tensor over all processes, without a gradient."""
     if not (dist.is_available() and dist.is_initialized()):
         return value.detach()

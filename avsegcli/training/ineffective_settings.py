@@ -6,10 +6,10 @@ from avsegcli.config import PRESETS, Config, load_config
 from avsegcli.datasets.clip import ClipDataset
 
 OF_COMPOSED_CLIPS = ("num_frames", "clips_per_epoch", "task", "scene", "num_sounding")
-OF_WHAT_IS_HEARD = ("heard", "tokens")
+OF_HEARD_CLASSES = ("audio", "tokens")
 
 
-def idle_settings(config: Config, clips: ClipDataset) -> list[str]:
+def ineffective_settings(config: Config, clips: ClipDataset) -> list[str]:
     """Say which settings have no effect on stored clips, one sentence each.
 
     Those that are as a preset has them were not asked for, and are not spoken of.
@@ -34,7 +34,7 @@ def idle_settings(config: Config, clips: ClipDataset) -> list[str]:
         ]
 
     composing = chosen("data", OF_COMPOSED_CLIPS)
-    hearing, seeing = chosen("loss", OF_WHAT_IS_HEARD), chosen("loss", ["visible"])
+    hearing, seeing = chosen("loss", OF_HEARD_CLASSES), chosen("loss", ["visible"])
     idle = {"on clips that are on disk": composing}
     if hearing or seeing:
         first = clips[0]

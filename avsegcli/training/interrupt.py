@@ -16,7 +16,7 @@ _put_off_already = False
 
 
 @contextmanager
-def unbroken() -> Iterator[list[int]]:
+def defer_signals() -> Iterator[list[int]]:
     """Put Ctrl-C and SIGTERM off until the block is done; a second one is not put off.
 
     After the block they do what they would have done in it, like raising KeyboardInterrupt, also if

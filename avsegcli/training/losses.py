@@ -9,7 +9,7 @@ from avsegcli.datasets.clip import IGNORE
 from avsegcli.datasets.collate import Batch
 from avsegcli.model.mask_decoder import Predictions
 from avsegcli.model.qsd import QSDOutput
-from avsegcli.training.ddp import mean_over_team
+from avsegcli.training.ddp import mean_over_processes
 from avsegcli.training.distances import box_distances, focal, mask_distances
 from avsegcli.training.matcher import NO_QUERY, match
 
@@ -39,7 +39,7 @@ def segmentation_losses(
     class_logits = predictions.class_logits.float()
     class_target = torch.zeros_like(class_logits)
     class_target[b, t, q, label] = 1.0
-    count = mean_over_team(class_target.sum()).clamp(min=1.0)
+    count = mean_over_processes(class_target.sum()).clamp(min=1.0)
     loss_classes = focal(class_logits, class_target).sum((2, 3)) * batch.annotated
     entropy, dice = mask_distances(
         predictions.mask_logits[b, t, q].float(), objects.masks[o, t], batch.known[b, t]
@@ -54,7 +54,7 @@ def segmentation_losses(
     }
 
 
-def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
+def audio_class_loss(logits: Tensor, heard: Tensor) -> Tensor:
     """Compute the cross-entropy of the classes heard, summed over classes, mean over frames.
 
     Ours, not the paper's: composed clips know every class in the sound, seen or not.
@@ -65,12 +65,12 @@ def heard_loss(logits: Tensor, heard: Tensor) -> Tensor:
     """
     known = (heard >= 0).to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, heard.clamp(min=0), reduction="none")
-    count = mean_over_team(known.amax(-1).sum()).clamp(min=1.0)
+    count = mean_over_processes(known.amax(-1).sum()).clamp(min=1.0)
     return (entropy * known).sum() / count
 
 
 def token_loss(logits: Tensor, heard: Tensor) -> Tensor:
-    """Compute `heard_loss` of what the tokens say, the surest token of each class speaking for all.
+    """Compute `audio_class_loss` of the semantic tokens; each class takes its most probable token.
 
     Ours, not the paper's: it makes each quantized token the semantics of one source.
 
@@ -81,7 +81,7 @@ def token_loss(logits: Tensor, heard: Tensor) -> Tensor:
     """
     if logits.shape[1] != heard.shape[1]:
         heard = heard.amax(1, keepdim=True)
-    return heard_loss(logits.amax(2), heard)
+    return audio_class_loss(logits.amax(2), heard)
 
 
 def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
     area = shares.sum((2, 3), keepdim=True)  # in cells
     weights = shares * area.clamp(min=1.0) ** -0.5
     entropy = -(weights * logits.flatten(0, 1).log_softmax(1)).sum()
-    return entropy / mean_over_team(weights.sum()).clamp(min=1e-6)
+    return entropy / mean_over_processes(weights.sum()).clamp(min=1e-6)
 
 
 def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:
@@ -125,8 +125,10 @@ def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str
             for name, value in segmentation(earlier).items():
                 terms[f"{name}_{number}"] = value
     terms["loss_quantization"] = weights.quantization * output.loss_commit
-    if weights.heard:
-        terms["loss_heard"] = weights.heard * heard_loss(output.heard_logits.float(), batch.heard)
+    if weights.audio:
+        terms["loss_audio"] = weights.audio * audio_class_loss(
+            output.audio_logits.float(), batch.heard
+        )
     if weights.tokens:
         for scope, logits in zip(("clip", "frame"), output.token_logits, strict=False):
             token = token_loss(logits.float(), batch.heard)

@@ -8,7 +8,7 @@ from avsegcli.errors import AvsegError
 
 
 @contextmanager
-def told_as_too_little() -> Iterator[None]:
+def out_of_memory_hint() -> Iterator[None]:
     """Turn what is raised for want of memory into a line that says what needs less.
 
     Raises:
@@ -29,6 +29,6 @@ def told_as_too_little() -> Iterator[None]:
             raise AvsegError(
                 f"not enough memory: {short}",
                 "lower data.batch_size and raise optim.accumulate as much, "
-                "or --set optim.checkpointing=true",
+                "or --set optim.activation_checkpointing=true",
             ) from error
         raise

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE, ClipDataset
 from avsegcli.datasets.transforms import Convention, log_mel_of
-from avsegcli.evaluation.gallery import ROW_LABEL, Exhibit, draw_strip
+from avsegcli.evaluation.gallery import ROW_LABEL, Example, draw_example
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
 from avsegcli.inference.preprocess import resize_labels
 
@@ -30,14 +30,14 @@ def draw_panel(
         RGB, ``(H, W, 3)``.
     """
     chosen = np.unique(np.linspace(0, len(clips) - 1, num_clips).astype(int)).tolist()
-    strips = [draw_strip(_show(predictor, clips, index, convention)) for index in chosen]
+    strips = [draw_example(_show(predictor, clips, index, convention)) for index in chosen]
     # The names of the rows are the same for all.
     return np.concatenate([strips[0], *(strip[:, ROW_LABEL:] for strip in strips[1:])], axis=1)
 
 
 def _show(
     predictor: ClipPredictor, clips: ClipDataset, index: int, convention: Convention
-) -> Exhibit:
+) -> Example:
     clip = clips[index]
     shown = [t for t in np.flatnonzero(clip.annotated) if _has_object(clip.labels[t])]
     t = int(shown[0]) if shown else int(np.argmax(clip.annotated))
@@ -47,7 +47,7 @@ def _show(
     predicted = predict_clip(predictor, clip.frames, log_mel, size=size[::-1]).labels
     frame = cv2.resize(clip.frames[t], size, interpolation=cv2.INTER_AREA)
     truth = resize_labels(clip.labels[t], size[::-1])
-    return Exhibit(clip.name, 0.0, frame[None], truth[None], predicted[t][None])
+    return Example(clip.name, 0.0, frame[None], truth[None], predicted[t][None])
 
 
 def _has_object(labels: NDArray[np.uint8]) -> bool:

@@ -13,9 +13,9 @@ from avsegcli.model.backbone import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
 from avsegcli.training.data import StoredData, open_training
-from avsegcli.training.ddp import join_team
-from avsegcli.training.ineffective_settings import idle_settings
-from avsegcli.training.out_of_memory import told_as_too_little
+from avsegcli.training.ddp import init_ddp
+from avsegcli.training.ineffective_settings import ineffective_settings
+from avsegcli.training.out_of_memory import out_of_memory_hint
 from avsegcli.training.run_folder import (
     changed_settings,
     check_run_folder,
@@ -27,7 +27,7 @@ from avsegcli.training.run_folder import (
 from avsegcli.training.trainer import Trainer
 
 
-@told_as_too_little()
+@out_of_memory_hint()
 def start_training(
     config: Config,
     dataset: str | Path,
@@ -69,26 +69,26 @@ def start_training(
             enough memory.
     """
     check_run_folder(out, may_hold_run=resume or force)
-    team = join_team(device)
-    train, val = open_training(dataset, config.data, config.optim.seed, data_root, team.processes)
+    ddp = init_ddp(device)
+    train, val = open_training(dataset, config.data, config.optim.seed, data_root, ddp.processes)
     notes = list(train.notes)
     if isinstance(train, StoredData):
-        notes += idle_settings(config, train.clips)
+        notes += ineffective_settings(config, train.clips)
     data = _place_of_data(dataset, data_root)
     starts = {"init": init, "backbone_weights": backbone_weights, "audio_weights": audio_weights}
     origin = data | {key: None if path is None else str(path) for key, path in starts.items()}
-    trainer = Trainer(config, out, train, val, team=team, name=name, origin=origin, report=report)
+    trainer = Trainer(config, out, train, val, ddp=ddp, name=name, origin=origin, report=report)
     if resume:
         _resume(trainer, data)
         if trainer.is_done:
-            team.leave()
+            ddp.shutdown()
             return
     else:
         _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
         if init is not None:
             _take(trainer.model, init, init_modules, trainer.report)
         trainer.restart_average()
-        if team.is_main:
+        if ddp.is_main:
             remove_run(out)
     for note in notes:
         trainer.report(f"note: {note}")
@@ -97,19 +97,19 @@ def start_training(
             f"note: trained with frames of {config.data.size} pixels (data.size), asked about "
             f"frames of {config.model.size} (model.size)"
         )
-    number = team.processes.number
+    number = ddp.processes.world_size
     where = f"{number} x " if number > 1 else ""
     trainer.report(
-        f"training on {where}{team.device.type}: {train.batches_per_epoch} batches of "
+        f"training on {where}{ddp.device.type}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
     )
     try:
         trainer.fit()
     except DataError:
-        if team.is_main and not has_results(out):
+        if ddp.is_main and not has_results(out):
             remove_run(out)  # nothing was learned before the damaged clip
         raise
-    team.leave()
+    ddp.shutdown()
 
 
 def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str | None]:
@@ -127,7 +127,7 @@ def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str
 def _resume(trainer: Trainer, data: Mapping[str, str | None]) -> None:
     """Go on with a run, and say what is not as it was; its data are `data` now."""
     trainer.resume()
-    if trainer.team.is_main:
+    if trainer.ddp.is_main:
         remove_unfinished(trainer.run)
     for change in changed_settings(trainer.run, trainer.config):
         trainer.report(f"note: {change}")

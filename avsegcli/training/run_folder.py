@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from avsegcli.config import Config
+from avsegcli.config import Config, current_names
 from avsegcli.errors import AvsegError
-from avsegcli.files.atomic import HIDDEN, check_place, place_of
+from avsegcli.files.atomic import HIDDEN, check_can_write, resolved_path
 from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, former_logs
 
 CONFIG, STATE = "config.json", "state.pt"
@@ -37,7 +37,7 @@ def check_run_folder(run: Path, *, may_hold_run: bool) -> None:
         raise AvsegError(
             f"{run} holds a run already", "--resume goes on with it, --force replaces it"
         )
-    check_place(run / CONFIG)
+    check_can_write(run / CONFIG)
 
 
 def check_not_run_file(path: Path) -> None:
@@ -46,7 +46,7 @@ def check_not_run_file(path: Path) -> None:
     Raises:
         AvsegError: if the folder of `path` holds a run, and `path` is one of its files.
     """
-    place = place_of(path)
+    place = resolved_path(path)
     run = place.parent
     if has_results(run) and (place.name in RUN_FILES or place in former_logs(run)):
         raise AvsegError(
@@ -76,7 +76,7 @@ def saved_settings(run: Path) -> dict[str, Any]:
 
 def changed_settings(run: Path, config: Config) -> list[str]:
     """Say which settings differ from those that a run was begun with, one sentence each."""
-    before = saved_settings(run)
+    before = current_names(saved_settings(run))
     if not before:
         return []
     now = json.loads(json.dumps(config.to_dict()))  # lists for tuples

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.errors import AvsegError
-from avsegcli.files.atomic import told_as_cannot_write, write_whole
+from avsegcli.files.atomic import wrap_write_errors, write_atomically
 
 STEPS, SCORES, PANELS, BOARD = "train_log.csv", "val_log.csv", "panels", "tensorboard"
 FORMER_NAMES = {"log.csv": STEPS, "scores.csv": SCORES}  # of older versions
+FORMER_COLUMNS = {"loss_heard": "loss_audio", "tpavi_j": "avsbench_j", "tpavi_f": "avsbench_f"}
 
 
 class RunLog:
@@ -54,7 +55,7 @@ class RunLog:
 
     def _told(self) -> AbstractContextManager[None]:
         """Turn what TensorBoard raises where the disk is full into a line."""
-        return told_as_cannot_write(self.run and self.run / BOARD)
+        return wrap_write_errors(self.run and self.run / BOARD)
 
     def write_step(self, values: dict[str, Any]) -> None:
         """Keep what a training step was like; `values` holds "step"."""
@@ -69,7 +70,7 @@ class RunLog:
         if self.run is None:
             return
         _, coded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
-        write_whole(self.run / PANELS / f"epoch_{epoch:03d}.png", coded.tobytes())
+        write_atomically(self.run / PANELS / f"epoch_{epoch:03d}.png", coded.tobytes())
         if self.board is not None:
             with self._told():
                 self.board.add_image("val/panel", picture, step, dataformats="HWC")
@@ -85,7 +86,7 @@ class RunLog:
                 columns += missing
                 _rewrite(path, columns, rows)
             self._columns[name] = columns
-        with told_as_cannot_write(path), path.open("a", newline="", encoding="utf-8") as file:
+        with wrap_write_errors(path), path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns[name], restval="").writerow(values)
         if self.board is not None:
             with self._told():
@@ -113,7 +114,9 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         return [], []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        return list(reader.fieldnames or ()), list(reader)
+        columns = [FORMER_COLUMNS.get(name, name) for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        return columns, list(reader)
 
 
 def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
@@ -121,7 +124,7 @@ def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def _drop_later(path: Path, step: int) -> None:

@@ -26,7 +26,7 @@ def lr_factor(config: OptimConfig, step: int, steps_per_epoch: int) -> float:
     return float(warmup * 0.1**passed)
 
 
-class WeightAverage:
+class ModelEMA:
     """Exponential moving average of a model's state, batch-norm statistics and codebook included.
 
     The decay starts low, ``(1 + n) / (10 + n)``, so that the first weights are soon forgotten.

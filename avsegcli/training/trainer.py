@@ -19,15 +19,15 @@ from avsegcli.datasets.collate import Batch
 from avsegcli.datasets.transforms import Convention
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
-from avsegcli.files.atomic import write_whole, written_whole
+from avsegcli.files.atomic import atomic_write, write_atomically
 from avsegcli.inference.checkpoint import LoadedModel, save_checkpoint
 from avsegcli.inference.torch_predictor import Predictor
-from avsegcli.model.pretrained import UNREADABLE
+from avsegcli.model.pretrained import LOAD_ERRORS
 from avsegcli.model.qsd import QSD, build_qsd
-from avsegcli.training.activation_checkpointing import recompute_activations
+from avsegcli.training.activation_checkpointing import checkpoint_activations
 from avsegcli.training.data import TrainingData
-from avsegcli.training.ddp import Team, mean_over_team
-from avsegcli.training.interrupt import unbroken
+from avsegcli.training.ddp import DDP, mean_over_processes
+from avsegcli.training.interrupt import defer_signals
 from avsegcli.training.losses import qsd_losses
 from avsegcli.training.optim import build_optimizer, fixed_modules
 from avsegcli.training.preview import draw_panel
@@ -39,7 +39,7 @@ from avsegcli.training.run_folder import (
     saved_settings,
 )
 from avsegcli.training.run_log import RunLog
-from avsegcli.training.schedule import WeightAverage, lr_factor
+from avsegcli.training.schedule import ModelEMA, lr_factor
 
 LOG_EVERY = 20  # steps between two lines of the log
 SAVE_EVERY = 200  # steps between two saves of the state
@@ -83,15 +83,15 @@ class Trainer:
         train: TrainingData,
         val: ClipDataset,
         *,
-        team: Team,
+        ddp: DDP,
         name: str = "avseg",
         origin: Mapping[str, str | None] | None = None,
         report: Callable[[str], None] = print,
     ) -> None:
         if tuple(train.classes) != tuple(val.classes):
             raise DataError("training and validation clips have different classes")
-        if config.optim.checkpointing and not config.optim.frozen_norm:
-            raise ConfigError("optim.checkpointing needs optim.frozen_norm")
+        if config.optim.activation_checkpointing and not config.optim.frozen_norm:
+            raise ConfigError("optim.activation_checkpointing needs optim.frozen_norm")
         if train.batches_per_epoch < config.optim.accumulate:
             raise DataError(
                 f"{train.batches_per_epoch} batches an epoch are fewer than one step of "
@@ -99,21 +99,21 @@ class Trainer:
                 "lower it with --set optim.accumulate=1",
             )
         torch.manual_seed(config.optim.seed)
-        self.config, self.run, self.team, self.name = config, run, team, name
+        self.config, self.run, self.ddp, self.name = config, run, ddp, name
         self.train, self.val = train, val
         self.origin = dict(origin or {})
-        self.report = report if team.is_main else lambda _: None
+        self.report = report if ddp.is_main else lambda _: None
         self.classes = tuple(train.classes)
         self.steps_per_epoch = train.batches_per_epoch // config.optim.accumulate
-        self.model = team.place(build_qsd(config.model, len(self.classes) - 1))
+        self.model = ddp.to_device(build_qsd(config.model, len(self.classes) - 1))
         self.fixed = fixed_modules(self.model, config.optim)
         for module in self.fixed:
             module.requires_grad_(False)
         self.optimizer = build_optimizer(self.model, config.optim)
-        self.average: WeightAverage | None = None
+        self.average: ModelEMA | None = None
         self.restart_average()
-        if config.optim.checkpointing:
-            recompute_activations(self.model)
+        if config.optim.activation_checkpointing:
+            checkpoint_activations(self.model)
         if config.optim.compile:
             for part in (self.model.backbone, self.model.visual_encoder, self.model.pyramid):
                 part.compile()
@@ -124,7 +124,7 @@ class Trainer:
     def restart_average(self) -> None:
         """Begin the moving average anew, from the weights that the model has now."""
         decay = self.config.optim.ema_decay
-        self.average = WeightAverage(self.model, decay) if decay else None
+        self.average = ModelEMA(self.model, decay) if decay else None
 
     @property
     def is_done(self) -> bool:
@@ -140,10 +140,10 @@ class Trainer:
         """
         if self.is_done:
             return
-        main = self.team.is_main
+        main = self.ddp.is_main
         if main:
             said = {"name": self.name, "classes": self.classes, "origin": self.origin}
-            write_whole(
+            write_atomically(
                 self.run / CONFIG, json.dumps(said | self.config.to_dict(), indent=2) + "\n"
             )
         with RunLog(self.run if main else None, self.progress.step) as log:
@@ -152,7 +152,7 @@ class Trainer:
                     while not self.is_done:
                         self._train_epoch(log)
                         self._validate(log)
-                        self.team.wait()
+                        self.ddp.wait()
                         self.progress.epoch += 1
                         self.save_state()
                         self._stop_if_asked()
@@ -161,16 +161,16 @@ class Trainer:
                     self._stop()
                 raise
             except RuntimeError as error:
-                if self.team.has_lost(error):
+                if self.ddp.peer_failed(error):
                     raise AvsegError(
-                        f"process {self.team.processes.rank} ends: another one has ended",
+                        f"process {self.ddp.processes.rank} ends: another one has ended",
                         "that one says why; --resume goes on from the last state saved",
                     ) from error
                 raise
 
     def _together(self) -> AbstractContextManager[list[int]]:
         """Put signals off where one process may not stop without the others."""
-        return unbroken() if self.team.processes.number > 1 else nullcontext([])
+        return defer_signals() if self.ddp.processes.world_size > 1 else nullcontext([])
 
     def _stop(self) -> None:
         self.save_state()
@@ -178,10 +178,10 @@ class Trainer:
 
     def _stop_if_asked(self) -> None:
         """Let all processes stop here if one of them was asked to; all have to call this."""
-        number = self.team.largest(max(self.asked, default=0))
+        number = self.ddp.max_over_processes(max(self.asked, default=0))
         if number:
             self._stop()
-            self.team.wait()
+            self.ddp.wait()
             self.asked[:] = [number]
             raise _StoppedTogetherError
 
@@ -192,16 +192,16 @@ class Trainer:
         batches = watch.follow(self.train.batches(progress.epoch, done * optim.accumulate))
         for _ in range(done, self.steps_per_epoch):
             taken = [next(batches) for _ in range(optim.accumulate)]
-            with unbroken():
+            with defer_signals():
                 terms = self.step(taken)
             if progress.step % LOG_EVERY == 0:
-                means = mean_over_team(torch.stack(list(terms.values()))).tolist()
+                means = mean_over_processes(torch.stack(list(terms.values()))).tolist()
                 speed, waiting = watch.read()
                 values = {
                     "step": progress.step,
                     "epoch": progress.epoch,
                     "lr": optim.lr * lr_factor(optim, progress.step - 1, self.steps_per_epoch),
-                    "clips_per_s": speed * self.team.processes.number,
+                    "clips_per_s": speed * self.ddp.processes.world_size,
                     "waiting": waiting,
                     **self._codebook_values(),
                     **dict(zip(terms, means, strict=True)),
@@ -231,12 +231,12 @@ class Trainer:
         """
         optim, progress = self.config.optim, self.progress
         if self.network is None:
-            self.network = self.team.join(self.model)
+            self.network = self.ddp.wrap_ddp(self.model)
         self._prepare()
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, torch.Tensor] = {}
         for number, waiting in enumerate(batches, start=1):
-            batch = waiting.to(self.team.device)
+            batch = waiting.to(self.ddp.device)
             with nullcontext() if number == len(batches) else self._keep_gradients():
                 with self._autocast():
                     output = self.network(batch.frames, batch.log_mel, batch.valid, batch.present)
@@ -270,12 +270,12 @@ class Trainer:
         factor = lr_factor(optim, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = optim.lr * group["factor"] * factor
-        seeds = optim.seed, step, self.team.processes.rank
+        seeds = optim.seed, step, self.ddp.processes.rank
         drawn = np.random.SeedSequence(seeds).generate_state(1)
         torch.manual_seed(int(drawn[0]))
 
     def _autocast(self) -> torch.autocast:
-        kind, precision = self.team.device.type, self.config.optim.precision
+        kind, precision = self.ddp.device.type, self.config.optim.precision
         wanted = precision == "bf16" or (precision == "auto" and kind == "cuda")
         return torch.autocast(kind, torch.bfloat16, enabled=wanted)
 
@@ -308,17 +308,17 @@ class Trainer:
         model = build_qsd(self.config.model, len(self.classes) - 1)
         state = self.average.state if self.average is not None else self.model.state_dict()
         model.load_state_dict(state)
-        return self.team.agree(model.to(self.team.device)).eval()
+        return self.ddp.broadcast(model.to(self.ddp.device)).eval()
 
     @staticmethod
     def score(scores: Scores) -> float:
         """Say how good a checkpoint is: binary J plus mIoU of the classes present."""
-        return scores.tpavi.j + scores.avss.miou_present
+        return scores.avsbench.j + scores.avss.miou_present
 
     def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
-        predictor = Predictor.from_model(loaded, self.team.device)
-        all_have = len(self.val) // self.team.processes.number  # clips; some have one more
+        predictor = Predictor.from_model(loaded, self.ddp.device)
+        all_have = len(self.val) // self.ddp.processes.world_size  # clips; some have one more
 
         def progress(done: int, _share: int) -> None:
             if done <= all_have:
@@ -329,28 +329,28 @@ class Trainer:
             predictor,
             self.val,
             convention=convention,
-            processes=self.team.processes,
+            processes=self.ddp.processes,
             progress=progress,
         )
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
             "step": self.progress.step,
-            "tpavi_j": scores.tpavi.j,
-            "tpavi_f": scores.tpavi.f,
+            "avsbench_j": scores.avsbench.j,
+            "avsbench_f": scores.avsbench.f,
             "j_object": scores.summary.j_object,
             "silent_area": scores.summary.silent_area,
             "miou": scores.avss.miou,
             "miou_present": scores.avss.miou_present,
             **self._codebook_values(),
         }
-        if not self.team.is_main:
+        if not self.ddp.is_main:
             return
         better = self.score(scores) > self.progress.best
         log.write_panel(
             draw_panel(predictor, self.val, convention=convention), epoch, self.progress.step
         )
-        with unbroken():
+        with defer_signals():
             for name in ("last", "best") if better else ("last",):
                 path = self.run / f"{name}.safetensors"
                 save_checkpoint(
@@ -370,13 +370,13 @@ class Trainer:
         # Last, so that an epoch that is interrupted before is not written twice.
         log.write_scores(values)
         self.report(
-            f"epoch {epoch}: J {scores.tpavi.j:.3f}, "
+            f"epoch {epoch}: J {scores.avsbench.j:.3f}, "
             f"mIoU of present classes {scores.avss.miou_present:.3f}"
         )
 
     def save_state(self) -> None:
         """Save all that `resume` needs, under a temporary name first; the main process does."""
-        if not self.team.is_main:
+        if not self.ddp.is_main:
             return
         state = {
             "progress": vars(self.progress),
@@ -390,7 +390,7 @@ class Trainer:
         }
         path = self.run / STATE
         try:
-            with unbroken(), written_whole(path) as part:
+            with defer_signals(), atomic_write(path) as part:
                 torch.save(state, part)
         except (OSError, RuntimeError) as error:  # as PyTorch calls a full disk
             raise AvsegError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
@@ -406,7 +406,7 @@ class Trainer:
             raise no_state(self.run)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except UNREADABLE as error:
+        except LOAD_ERRORS as error:
             raise WeightsError(f"{path} is damaged", "--force begins anew") from error
         try:
             progress, steps_per_epoch = Progress(**state["progress"]), state["steps_per_epoch"]

@@ -8,7 +8,7 @@ from typing import Any, Self
 import av
 from av.filter import Graph
 
-from avsegcli.files.preflight import told_as_cannot_write
+from avsegcli.files.preflight import wrap_write_errors
 from avsegcli.video.reader import VideoReader
 
 LONGEST = 480  # pixels; larger frames are scaled down
@@ -37,7 +37,7 @@ class GifWriter:
         shown_width = width * float(video.sample_aspect_ratio)
         scale = min(1.0, LONGEST / max(shown_width, height))
         size = max(1, round(shown_width * scale)), max(1, round(height * scale))
-        with told_as_cannot_write(self._name):
+        with wrap_write_errors(self._name):
             self._output = av.open(f"file:{path}", "w", format="gif")
         self._stream: Any = self._output.add_stream("gif", rate=FASTEST)
         self._stream.width, self._stream.height = size
@@ -78,7 +78,7 @@ class GifWriter:
                 return
             paletted.pts = round(paletted.pts * paletted.time_base / TICK)
             paletted.time_base = TICK
-            with told_as_cannot_write(self._name):
+            with wrap_write_errors(self._name):
                 for packet in self._stream.encode(paletted):
                     if self._held is not None:
                         self._output.mux(self._held)
@@ -100,8 +100,8 @@ class GifWriter:
                 if self._held is not None:
                     shown = round(self._end / TICK) - self._held.pts
                     self._held.duration = max(SHORTEST, shown)
-                    with told_as_cannot_write(self._name):
+                    with wrap_write_errors(self._name):
                         self._output.mux(self._held)
         finally:
-            with told_as_cannot_write(self._name):
+            with wrap_write_errors(self._name):
                 self._output.close()

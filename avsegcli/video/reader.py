@@ -351,7 +351,7 @@ class VideoReader:
                     continue  # a damaged time stamp, or the same picture twice
                 held.duration = pts - held.pts
                 yield held
-            shown = self._on_the_beat((decoded.duration or 0) * stored_base) or step
+            shown = self._snap_to_frame_rate((decoded.duration or 0) * stored_base) or step
             held = self._upright(decoded)
             held.pts, held.time_base, held.duration = pts, self.time_base, shown
             self._end = float((pts + shown) * self.time_base)
@@ -375,10 +375,12 @@ class VideoReader:
                     last[kind] = stamp
             of_decoding = times_back[0] > times_back[1] or decoded.pts is None
             stamp = decoded.dts if of_decoding else decoded.pts
-            on_beat = None if stamp is None else self._on_the_beat((stamp - start) * stored_base)
+            on_beat = (
+                None if stamp is None else self._snap_to_frame_rate((stamp - start) * stored_base)
+            )
             yield decoded, on_beat
 
-    def _on_the_beat(self, time: Fraction) -> int:
+    def _snap_to_frame_rate(self, time: Fraction) -> int:
         """Undo the rounding of a container: the tick of the exact rate next to `time`."""
         pts = round(time / self.time_base)
         if self._frame_ticks:

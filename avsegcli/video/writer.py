@@ -13,7 +13,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
-from avsegcli.files.preflight import told_as_cannot_write
+from avsegcli.files.preflight import wrap_write_errors
 from avsegcli.video.audio_mux import Sound
 from avsegcli.video.containers import Container, container_of
 from avsegcli.video.reader import SoundTrack, VideoReader
@@ -69,7 +69,7 @@ class VideoWriter:
         self._name = name or path
         container = container or container_of(path)
         codec, options = encoder or container.video
-        with told_as_cannot_write(self._name):
+        with wrap_write_errors(self._name):
             self._output = _create(path, container)
         try:
             self._stream = self._output.add_stream(codec, rate=video.rate, options=options)
@@ -118,7 +118,7 @@ class VideoWriter:
         self._encode(frame)
 
     def _encode(self, frame: Any | None) -> None:
-        with told_as_cannot_write(self._name):
+        with wrap_write_errors(self._name):
             for packet in self._stream.encode(frame):
                 self._add_sound(float(packet.dts * packet.time_base))
                 self._output.mux(packet)
@@ -145,7 +145,7 @@ class VideoWriter:
             if error is None:
                 self._encode(None)
                 end = math.inf if self._own_sound else self._end
-                with told_as_cannot_write(self._name):
+                with wrap_write_errors(self._name):
                     self._add_sound(end)
                     self._output.close()
         finally:

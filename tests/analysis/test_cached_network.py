@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from avsegcli.analysis.cached_network import Recorder
+from avsegcli.analysis.cached_network import CachedNetwork
 from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.inference.torch_predictor import Predictor
 
@@ -19,7 +19,7 @@ def test_a_network_that_is_asked_once_answers_as_if_it_were_asked_again(untraine
         (rng.integers(0, 256, (2, 32, 64, 3), np.uint8), rng.normal(size=(2, 96, 64)))
         for _ in range(2)
     ]
-    recorder = Recorder(loaded.model)
+    recorder = CachedNetwork(loaded.model)
     for threshold in (0.01, 0.3):
         config = replace(loaded.config, class_threshold=threshold)
         recorded = Predictor.from_model(loaded._replace(model=recorder, config=config), CPU)

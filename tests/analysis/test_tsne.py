@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from avsegcli.analysis import tsne
-from avsegcli.analysis.tsne import Heard, embed, study_mixtures
+from avsegcli.analysis.tsne import ClipSemantics, embed, study_mixtures
 from avsegcli.datasets.registry import open_clips
 from avsegcli.errors import DataError
 from avsegcli.inference.torch_predictor import Predictor
@@ -16,7 +16,7 @@ def vector(*values):
 
 def single(name, place):
     here = np.eye(3, dtype=np.float32)[place : place + 1]
-    return Heard((name,), (CLASSES[place],), here, here, here)
+    return ClipSemantics((name,), (CLASSES[place],), here, here, here)
 
 
 SINGLES = [single(f"{name}{n}", place) for place, name in enumerate(CLASSES) for n in range(2)]
@@ -25,7 +25,7 @@ SINGLES = [single(f"{name}{n}", place) for place, name in enumerate(CLASSES) for
 def test_tokens_at_the_places_of_the_sources_are_as_near_as_can_be():
     tokens = np.concatenate([vector(1, 0, 0), vector(0, 1, 0)])
     between = vector(0.5, 0.5, 0)
-    mixture = Heard(("cat0", "dog1"), ("cat", "dog"), between, tokens, tokens)
+    mixture = ClipSemantics(("cat0", "dog1"), ("cat", "dog"), between, tokens, tokens)
     within = tsne._nearness(CLASSES, SINGLES, [mixture], tokens=True)
     assert (within.ratio, within.hits, within.chance) == (0, 1, pytest.approx(2 / 3))
     without = tsne._nearness(CLASSES, SINGLES, [mixture], tokens=False)
@@ -34,9 +34,9 @@ def test_tokens_at_the_places_of_the_sources_are_as_near_as_can_be():
 
 
 def test_a_mixture_is_not_compared_with_the_clips_that_it_is_made_of():
-    moved = [*SINGLES, Heard(("cat9",), ("cat",), *[vector(9, 9, 9)] * 3)]
+    moved = [*SINGLES, ClipSemantics(("cat9",), ("cat",), *[vector(9, 9, 9)] * 3)]
     tokens = np.concatenate([vector(1, 0, 0), vector(0, 1, 0)])
-    mixture = Heard(("cat9", "dog1"), ("cat", "dog"), vector(0, 0, 0), tokens, tokens)
+    mixture = ClipSemantics(("cat9", "dog1"), ("cat", "dog"), vector(0, 0, 0), tokens, tokens)
     assert tsne._nearness(CLASSES, moved, [mixture], tokens=True).ratio == 0
 
 

@@ -52,7 +52,7 @@ def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
     json_file = tmp_path / "new" / "scores.json"
     assert main(["eval", "--data", str(clips), "--listen", "--json", str(json_file)]) == 0
     printed = capsys.readouterr()
-    for word in ("tpavi", "avss", "pooled", "davis", "mute", "swap", "solo", "disc"):
+    for word in ("avsbench", "avss", "pooled", "davis", "mute", "swap", "solo", "disc"):
         assert word in printed.out
     assert "paints-red on paper" in printed.err
     numbers = json.loads(json_file.read_text())
@@ -60,7 +60,7 @@ def test_eval_prints_every_convention_and_writes_json(clips, tmp_path, capsys):
     assert (numbers["weights"], len(numbers["sha256"])) == ("packaged", 64)
     assert numbers["summary"]["num_clips"] == 3
     assert numbers["listening"]["mute_clips"] == 3
-    assert f"{numbers['tpavi']['j']:.4f}" in printed.out
+    assert f"{numbers['avsbench']['j']:.4f}" in printed.out
 
 
 def test_results_name_the_weights_by_file_and_content(clips, tmp_path):
@@ -111,7 +111,7 @@ def test_an_older_json_file_is_replaced_only_by_force(clips, tmp_path, capsys):
     )
     assert json_file.read_text() == "precious"
     assert main([*arguments, "--force"]) == 0
-    assert "tpavi" in json.loads(json_file.read_text())
+    assert "avsbench" in json.loads(json_file.read_text())
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_scored(
@@ -185,7 +185,7 @@ def test_scores_are_printed_even_if_no_file_can_be_written(clips, tmp_path, monk
     monkeypatch.setattr(ScoreFiles, "write", write)
     assert main(["eval", "--dataset", str(clips), "--json", str(tmp_path / "a.json")]) == 1
     printed = capsys.readouterr()
-    assert "tpavi" in printed.out
+    assert "avsbench" in printed.out
     assert printed.err.splitlines()[-1] == "avseg: cannot write: no space left on device"
 
 
@@ -196,7 +196,7 @@ def test_files_are_written_even_if_nothing_can_be_printed(clips, tmp_path, monke
         file = tmp_path / "a.json"
         assert main(["eval", "--dataset", str(clips), "--json", str(file)]) == 1
     assert "cannot write to standard output" in capsys.readouterr().err
-    assert "tpavi" in json.loads(file.read_text())
+    assert "avsbench" in json.loads(file.read_text())
 
 
 def test_two_files_are_not_written_to_one_place(clips, tmp_path, capsys):
@@ -309,9 +309,9 @@ def test_every_headline_number_has_an_interval_in_table_json_csv_and_report(tmp_
     assert main(words) == 0
     printed = capsys.readouterr().out
     saved = json.loads(files[0].read_text())
-    low, high = saved["intervals"]["tpavi.j"]
-    assert low < saved["tpavi"]["j"] < high
+    low, high = saved["intervals"]["avsbench.j"]
+    assert low < saved["avsbench"]["j"] < high
     assert f"{low:.4f} to {high:.4f}" in printed
-    assert f'tpavi,"J, 2.5 %",{low}' in files[1].read_text()
+    assert f'avsbench,"J, 2.5 %",{low}' in files[1].read_text()
     assert f"{low:.4f} to {high:.4f}" in files[2].read_text()
     assert "500 resamples of 40 clips" in printed

@@ -9,7 +9,7 @@ def test_no_number_is_cut_on_a_narrow_terminal(columns, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", columns)
     table = Table(title="40 clips")
     table.add_column("model", footer="3 models")
-    for name in ("measured", "tpavi J", "J&F", "mIoU", "silent area"):
+    for name in ("measured", "avsbench J", "J&F", "mIoU", "silent area"):
         table.add_column(name, justify="right")
     table.add_column("clips\nin all", no_wrap=True)
     table.add_row("lite", "-10.00", "0.1234 ± 0.0123", "0.2345", "0.3456", "0.4567", "8 of 500")

@@ -103,7 +103,7 @@ def test_resuming_with_other_settings_says_so_and_takes_them(train, tmp_path, ca
     assert train() == 0
     capsys.readouterr()
     changes = {
-        "loss.heard": (1.0, 0.0),
+        "loss.audio": (1.0, 0.0),
         "optim.lr": (0.0004, 1e-05),
         "optim.backbone_lr_factor": (0.25, 0.5),
         "optim.weight_decay": (0.01, 0.1),
@@ -232,7 +232,7 @@ def test_a_checkpoint_says_where_its_run_stood(finished):
     with safe_open(finished / "best.safetensors", framework="pt") as file:
         reached = json.loads(file.metadata()["avseg"])["reached"]
     (row,) = csv.DictReader((finished / "val_log.csv").read_text().splitlines())
-    score = float(row["tpavi_j"]) + float(row["miou_present"])
+    score = float(row["avsbench_j"]) + float(row["miou_present"])
     assert reached == {"epoch": 1, "step": 2, "score": pytest.approx(score)}
 
 

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from test_evaluator import Clips, Sees, clip
+from drawn_clips import Clips, Sees, clip
 
 from avsegcli.evaluation.bootstrap import (
     ClipTable,
@@ -78,9 +78,9 @@ def test_one_clip_and_one_group_for_all_have_no_interval():
     alone = evaluate(Sees(), random_clips(1), size="native", bootstrap=100)
     assert alone.intervals == {}
     split = evaluate(Sees(), random_clips(), size="native", group="split", bootstrap=100)
-    assert "tpavi.f" not in split.intervals
-    low, high = split.intervals["tpavi.j"]
-    assert low < split.tpavi.j < high
+    assert "avsbench.f" not in split.intervals
+    low, high = split.intervals["avsbench.j"]
+    assert low < split.avsbench.j < high
 
 
 def test_ten_thousand_resamples_of_avsbench_take_seconds():

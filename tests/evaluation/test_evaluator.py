@@ -16,7 +16,7 @@ from avsegcli.inference.preprocess import resize_labels
 def test_what_is_right_scores_1_by_every_convention(size):
     scores = evaluate(Sees(), Clips([clip("a", squares(1, 2, 0))]), size=size)
     numbers = scores.as_dict()
-    for convention in ("tpavi", "avss", "pooled", "davis"):
+    for convention in ("avsbench", "avss", "pooled", "davis"):
         for name in {"j", "f", "j_and_f", "miou", "foreground_iou"} & set(numbers[convention]):
             assert numbers[convention][name] == pytest.approx(1, abs=0.03), (convention, name)
     assert (scores.summary.num_frames, scores.summary.silent_share) == (3, pytest.approx(1 / 3))
@@ -24,7 +24,7 @@ def test_what_is_right_scores_1_by_every_convention(size):
 
 def test_the_wrong_class_is_right_for_binary_metrics_only():
     scores = evaluate(Sees(), Clips([clip("a", squares(1), shown=squares(2))]), size="native")
-    assert scores.tpavi.j == scores.davis.j == 1
+    assert scores.avsbench.j == scores.davis.j == 1
     assert scores.avss.class_iou == (1, 0, 0)
     assert scores.pooled.foreground_iou == 1
 
@@ -37,7 +37,7 @@ def test_frames_without_label_and_ignored_pixels_do_not_count():
     dataset = Clips([clip("a", labels, shown=shown, annotated=[True, False, True])])
     scores = evaluate(Sees(), dataset, size="native")
     assert scores.summary.num_frames == 2
-    assert (scores.tpavi.j, scores.avss.miou_present) == (1, 1)
+    assert (scores.avsbench.j, scores.avss.miou_present) == (1, 1)
 
 
 def test_a_frame_of_which_every_pixel_is_ignored_does_not_count():
@@ -51,7 +51,7 @@ def test_protocol_is_224_squashed_and_native_the_stored_size():
     predictor = Sees()
     assert evaluate(predictor, dataset, size="protocol").size == "protocol"
     assert resize_labels(dataset[0].labels[0], (224, 224)).mean() == 0.25
-    assert evaluate(predictor, dataset, size="native").tpavi.j == 1
+    assert evaluate(predictor, dataset, size="native").avsbench.j == 1
 
 
 def test_probabilities_are_upsampled_bilinearly():
@@ -74,7 +74,7 @@ def test_what_is_less_probable_than_a_half_has_no_class(brightness, found):
     dim = clip("a", squares(1))
     dim.frames[:] = dim.frames * brightness
     scores = evaluate(Sees(), Clips([dim]), size="native")
-    assert scores.pooled.foreground_iou == scores.tpavi.j == found
+    assert scores.pooled.foreground_iou == scores.avsbench.j == found
 
 
 def test_clips_of_up_to_ten_frames_are_seen_at_once_and_longer_ones_in_windows():
@@ -104,7 +104,7 @@ def test_class_lists_that_differ_are_scored_by_the_names_of_the_data():
     scores = evaluate(Sees(("background", "person", "dog")), dataset, size="native")
     assert scores.classes == ("background", "person", "dog", "owl")
     assert scores.unknown_classes == ("owl",)
-    assert scores.tpavi.j == 1  # something is where the owl is
+    assert scores.avsbench.j == 1  # something is where the owl is
     assert scores.avss.class_iou == (1, 0.5, 1, 0)  # but no person
     assert scores.avss.class_frames == (3, 2, 1, 1)
     assert scores.avss.miou == pytest.approx(2.5 / 4)

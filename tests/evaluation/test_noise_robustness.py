@@ -105,13 +105,13 @@ def test_a_clip_without_sound_hears_the_noise_alone(noise, num_samples):
 
 
 def test_the_table_has_a_line_for_each_model_and_ratio(conditions):
-    table = sweep_table(conditions, ["tpavi.j"])
+    table = sweep_table(conditions, ["avsbench.j"])
     assert table.row_count == 6
     assert [column.header for column in table.columns] == [
         "model",
         "SNR, dB",
         "measured",
-        "tpavi J",
+        "avsbench J",
         "area, silent frames",
     ]
 
@@ -121,7 +121,7 @@ def test_listening_is_scored_and_shown_if_asked_for():
         {"one": Deafened()}, CLIPS, open_noise("white"), [math.inf], listen=True
     )
     assert conditions[0].number("listening.mute") == 1  # it does not listen, but shuns noise
-    assert sweep_table(conditions, ["tpavi.j"]).columns[-1].header == "solo"
+    assert sweep_table(conditions, ["avsbench.j"]).columns[-1].header == "solo"
 
 
 def test_csv_and_json_hold_every_metric_of_every_condition(conditions):
@@ -131,7 +131,7 @@ def test_csv_and_json_hold_every_metric_of_every_condition(conditions):
     assert float(rows[2]["snr_db"]) == math.inf
     numbers = json.loads(sweep_json(conditions, data=None))
     assert numbers["conditions"][2]["snr_db"] == "inf"
-    assert numbers["conditions"][0]["scores"]["tpavi"]["j"] == float(rows[0]["tpavi.j"])
+    assert numbers["conditions"][0]["scores"]["avsbench"]["j"] == float(rows[0]["avsbench.j"])
 
 
 def test_progress_counts_all_clips_of_all_conditions():

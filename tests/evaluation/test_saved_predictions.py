@@ -9,7 +9,7 @@ from avsegcli.datasets.io import write_picture
 from avsegcli.datasets.label_colors import label_colours, labels_to_colours
 from avsegcli.errors import DataError
 from avsegcli.evaluation.evaluator import evaluate
-from avsegcli.evaluation.saved_predictions import StoredMasks
+from avsegcli.evaluation.saved_predictions import SavedPredictions
 from avsegcli.files.indexed_png import encode_indexed_png
 
 CLASSES = ("background", "cat", "dog")
@@ -51,7 +51,7 @@ def png(picture):
 
 
 def score(root, dataset):
-    return evaluate(StoredMasks(root, dataset.classes), dataset, size="native")
+    return evaluate(SavedPredictions(root, dataset.classes), dataset, size="native")
 
 
 @pytest.mark.parametrize("place", ["v1m/one/labels_rgb/{t}.png", "one/{t}.png"])
@@ -60,15 +60,15 @@ def test_coloured_pictures_are_classes(tmp_path, place):
         write(tmp_path / place.format(t=t), png(labels_to_colours(labels)))
     scores = score(tmp_path, OneClip())
     assert scores.avss.class_iou == (1, 1, 1)
-    assert scores.tpavi.j == scores.davis.j_and_f == 1
+    assert scores.avsbench.j == scores.davis.j_and_f == 1
 
 
 def test_the_truth_scores_1_at_any_size(tmp_path):
     for t, labels in enumerate(LABELS):
         write(tmp_path / "one" / f"{t}.png", png(labels))
     dataset = OneClip()
-    scores = evaluate(StoredMasks(tmp_path, CLASSES), dataset, size="protocol")
-    assert scores.tpavi.j == scores.avss.miou == 1
+    scores = evaluate(SavedPredictions(tmp_path, CLASSES), dataset, size="protocol")
+    assert scores.avsbench.j == scores.avss.miou == 1
 
 
 def test_indices_with_or_without_a_palette_are_classes(tmp_path):
@@ -83,7 +83,7 @@ def test_masks_of_s4_and_ms3_are_read_from_wherever_they_lie(tmp_path, place, hi
     root = tmp_path / "one" if place.startswith("one_") else tmp_path
     for n, labels in enumerate(BINARY.clip.labels, start=1):
         write(root / place.format(n=n), png(labels * np.uint8(highest)))
-    assert score(tmp_path, BINARY).tpavi.j == 1
+    assert score(tmp_path, BINARY).avsbench.j == 1
 
 
 def test_classes_whose_colour_is_grey_are_no_indices(tmp_path):
@@ -100,15 +100,15 @@ def test_white_masks_may_have_channels_of_colours(tmp_path, channels):
         mask = np.repeat(labels[..., None] * np.uint8(255), channels, axis=2)
         mask[..., 3:] = 255
         write_picture(tmp_path / "one" / f"{t}.png", mask)
-    assert score(tmp_path, BINARY).tpavi.j == 1
+    assert score(tmp_path, BINARY).avsbench.j == 1
 
 
 def test_grey_values_are_probabilities(tmp_path):
     for t, labels in enumerate(BINARY.clip.labels):
         write(tmp_path / "one" / f"{t}.png", png(labels * np.uint8(100) + np.uint8(20)))
     scores = score(tmp_path, BINARY)
-    assert scores.tpavi.j == 0  # nowhere above a half
-    assert scores.tpavi.f == pytest.approx(1)  # but right at another threshold
+    assert scores.avsbench.j == 0  # nowhere above a half
+    assert scores.avsbench.f == pytest.approx(1)  # but right at another threshold
 
 
 def test_a_frame_of_which_nothing_is_sure_is_no_mask(tmp_path):
@@ -117,7 +117,7 @@ def test_a_frame_of_which_nothing_is_sure_is_no_mask(tmp_path):
     frames[1, :2] = 1  # of 255
     for t, values in enumerate(frames):
         write(tmp_path / "one" / f"{t}.png", png(values))
-    assert score(tmp_path, BINARY).tpavi.j == 0.5  # the second has an object and is left empty
+    assert score(tmp_path, BINARY).avsbench.j == 0.5  # the second has an object and is left empty
 
 
 def test_coco_results_are_classes_by_index_or_name(tmp_path):

@@ -9,7 +9,7 @@ from drawn_clips import Clips, Sees, clip, squares
 
 from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.evaluation.evaluator import evaluate
-from avsegcli.evaluation.gallery import Gallery, caption, draw_sheet, draw_strip
+from avsegcli.evaluation.gallery import BestAndWorst, caption, draw_example, draw_examples
 from avsegcli.evaluation.score_files import ScoreFiles, score_csv
 
 RIGHT, WRONG = squares(1, 1), squares(2, 2)
@@ -17,7 +17,7 @@ RIGHT, WRONG = squares(1, 1), squares(2, 2)
 
 @pytest.fixture(scope="module")
 def result():
-    gallery = Gallery(count=1)
+    gallery = BestAndWorst(count=1)
     clips = [
         clip("right", RIGHT),
         clip("half", RIGHT, shown=squares(1, 0)),
@@ -31,7 +31,7 @@ def result():
 
 
 def test_a_sheet_of_no_clip_says_so():
-    sheet = draw_sheet(Gallery(), ("background", "dog"))
+    sheet = draw_examples(BestAndWorst(), ("background", "dog"))
     assert sheet.shape[1] > 400
     assert (sheet < 128).any()
 
@@ -43,7 +43,7 @@ def test_the_gallery_keeps_the_worst_and_the_best(result):
 
 
 def test_what_is_painted_where_nothing_sounds_is_the_worst():
-    gallery = Gallery(count=1)
+    gallery = BestAndWorst(count=1)
     clips = [clip("silent", squares(0, 0), shown=squares(1, 1)), clip("half", squares(1, 0))]
     evaluate(Sees(), Clips([*clips, clip("right", RIGHT)]), gallery=gallery)
     (exhibit,) = gallery.worst()
@@ -51,7 +51,7 @@ def test_what_is_painted_where_nothing_sounds_is_the_worst():
 
 
 def test_a_gallery_of_few_clips_shows_none_twice():
-    gallery = Gallery(count=3)
+    gallery = BestAndWorst(count=3)
     for name, j in (("a", 0.2), ("b", 0.9), ("c", 0.5)):
         gallery.offer(clip(name, RIGHT), j, RIGHT, RIGHT)
     assert [e.name for e in gallery.worst()] == ["a", "c"]
@@ -59,7 +59,7 @@ def test_a_gallery_of_few_clips_shows_none_twice():
 
 
 def test_a_clip_of_any_shape_is_shown():
-    gallery = Gallery()
+    gallery = BestAndWorst()
     labels = np.ones((1, 1200, 4), np.uint8)
     tall = clip("tall", labels)
     gallery.offer(tall, 0.5, labels, labels)
@@ -68,10 +68,10 @@ def test_a_clip_of_any_shape_is_shown():
 
 
 def test_a_strip_shows_frame_truth_and_prediction_in_colour():
-    gallery = Gallery()
+    gallery = BestAndWorst()
     gallery.offer(clip("one", RIGHT), 0.5, RIGHT, WRONG)
     (exhibit,) = gallery.worst()
-    frame, truth, predicted = np.split(draw_strip(exhibit), 3)
+    frame, truth, predicted = np.split(draw_example(exhibit), 3)
     assert (frame != truth).any()
     assert (truth != predicted).any()
     said = caption(exhibit, ("background", "cat", "dog"))
@@ -80,9 +80,9 @@ def test_a_strip_shows_frame_truth_and_prediction_in_colour():
 
 def test_the_sheet_is_one_picture_with_all_strips(result):
     scores, gallery = result
-    sheet = draw_sheet(gallery, scores.classes)
+    sheet = draw_examples(gallery, scores.classes)
     assert sheet.dtype == np.uint8
-    assert sheet.shape[0] > 2 * draw_strip(gallery.best()[0]).shape[0]
+    assert sheet.shape[0] > 2 * draw_example(gallery.best()[0]).shape[0]
 
 
 def test_the_csv_has_a_number_a_row_for_split_classes_and_clips(result):
@@ -93,7 +93,7 @@ def test_the_csv_has_a_number_a_row_for_split_classes_and_clips(result):
     assert ("split", "", "avss", "mIoU") in found
     assert ("class", "cat", "pooled", "IoU") in found
     assert ("clip", "right", "davis", "F of boundaries") in found
-    assert ("clip", "empty", "tpavi", "F") not in found  # nothing sounds in it
+    assert ("clip", "empty", "avsbench", "F") not in found  # nothing sounds in it
     values = {row["value"] for row in rows if (row["name"], row["metric"]) == ("half", "J")}
     assert values == {"0.5"}
 
@@ -127,13 +127,13 @@ def test_every_file_is_written(result, tmp_path):
     numbers = json.loads(files.json.read_text())
     assert numbers["model"] == "toy & co"
     assert numbers["clips"][0]["name"] == "empty"
-    assert cv2.imread(str(files.sheet)).shape == draw_sheet(gallery, scores.classes).shape
+    assert cv2.imread(str(files.sheet)).shape == draw_examples(gallery, scores.classes).shape
     page = files.report.read_text()
     assert page.count("<img") == 2
     assert "toy &amp; co" in page
     assert "missed &lt;b&gt;" in page
     assert "missed <b>" not in page
-    for word in ("tpavi", "avss", "pooled", "davis", "mute", "cat", f"{scores.tpavi.j:.4f}"):
+    for word in ("avsbench", "avss", "pooled", "davis", "mute", "cat", f"{scores.avsbench.j:.4f}"):
         assert word in page
     assert "http" not in page  # it needs no other file
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [

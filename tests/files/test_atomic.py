@@ -5,11 +5,11 @@ import pytest
 
 from avsegcli.errors import AvsegError, DataError
 from avsegcli.files.atomic import (
-    check_place,
-    folder_written_whole,
-    told_as_cannot_write,
-    write_whole,
-    written_whole,
+    atomic_folder,
+    atomic_write,
+    check_can_write,
+    wrap_write_errors,
+    write_atomically,
 )
 
 
@@ -17,7 +17,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     output = tmp_path / "a.mp4"
 
     def interrupted() -> None:
-        with written_whole(output) as part:
+        with atomic_write(output) as part:
             part.write_text("half")
             assert part.suffix == ".mp4"
             assert part.name.startswith(".")
@@ -26,7 +26,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-    with written_whole(output) as part:
+    with atomic_write(output) as part:
         part.write_text("whole")
         assert not output.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
@@ -39,12 +39,12 @@ def test_a_file_that_is_broken_off_by_ctrl_c_leaves_nothing(tmp_path, monkeypatc
 
     monkeypatch.setattr("pathlib.Path.write_bytes", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "new" / "a.json", "{}")
+        write_atomically(tmp_path / "new" / "a.json", "{}")
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    with written_whole(tmp_path / "a") as first, written_whole(tmp_path / "a") as second:
+    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "a") as second:
         first.write_text("first")
         second.write_text("second")
     assert (tmp_path / "a").read_text() == "first"
@@ -54,7 +54,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def test_what_a_link_points_to_is_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link.json").symlink_to(tmp_path / "there" / "a.json")
-    write_whole(tmp_path / "link.json", "{}")
+    write_atomically(tmp_path / "link.json", "{}")
     assert (tmp_path / "link.json").is_symlink()
     assert (tmp_path / "there" / "a.json").read_text() == "{}"
 
@@ -64,16 +64,16 @@ def test_what_cannot_be_written_is_told_with_the_name_that_was_given(tmp_path, m
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AvsegError) as caught:
-        write_whole(Path("file/a.json"), "{}")
+        write_atomically(Path("file/a.json"), "{}")
     assert caught.value.message in (
         "cannot write file/a.json: not a directory",
         "cannot write file/a.json: file exists",
     )
     with pytest.raises(AvsegError, match=r"^cannot write folder: is a directory$"):
-        write_whole(Path("folder"), "{}")
+        write_atomically(Path("folder"), "{}")
     with (
         pytest.raises(DataError, match=r"^cannot write no/a: no such file or directory$"),
-        written_whole(Path("no/a"), DataError),
+        atomic_write(Path("no/a"), DataError),
     ):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
@@ -81,15 +81,15 @@ def test_what_cannot_be_written_is_told_with_the_name_that_was_given(tmp_path, m
 
 def test_neither_the_root_nor_a_drive_that_is_not_there_can_be_written(monkeypatch):
     with pytest.raises(AvsegError, match="cannot write /: it is a folder"):
-        check_place(Path("/"))
+        check_can_write(Path("/"))
     monkeypatch.setattr(Path, "exists", lambda _: False)
     monkeypatch.setattr(Path, "is_dir", lambda _: False)
     with pytest.raises(AvsegError, match=r"cannot write /z/a\.csv: / is no folder"):
-        check_place(Path("/z/a.csv"))
+        check_can_write(Path("/z/a.csv"))
 
 
 def test_errors_of_the_block_stay_as_they_are(tmp_path):
-    with pytest.raises(OSError, match="of another file"), written_whole(tmp_path / "a"):
+    with pytest.raises(OSError, match="of another file"), atomic_write(tmp_path / "a"):
         raise OSError("of another file")
     assert list(tmp_path.iterdir()) == []
 
@@ -97,7 +97,7 @@ def test_errors_of_the_block_stay_as_they_are(tmp_path):
 def test_what_another_library_raises_is_told_too():
     with (
         pytest.raises(DataError, match=r"^cannot write a: No space$"),
-        told_as_cannot_write("a", DataError, (LookupError,)),
+        wrap_write_errors("a", DataError, (LookupError,)),
     ):
         raise LookupError("No space")
 
@@ -130,7 +130,7 @@ def test_of_two_folders_one_is_whole_when_replacing_is_broken_off(
     folder.mkdir()
     (folder / "table").write_text("old")
     interrupted_once(monkeypatch, owner, name, call)
-    with pytest.raises(KeyboardInterrupt), folder_written_whole(folder, "table") as hidden:
+    with pytest.raises(KeyboardInterrupt), atomic_folder(folder, "table") as hidden:
         (hidden / "table").write_text("new")
     assert (folder / "table").read_text() == left
     assert list(tmp_path.iterdir()) == [folder]
@@ -142,11 +142,11 @@ def test_a_folder_that_exists_is_replaced_or_filled_but_a_file_never(tmp_path):
     (tmp_path / "full" / "old").touch()
     (tmp_path / "file").write_text("kept")
     for name in ("empty", "full", "missing/new"):
-        with folder_written_whole(tmp_path / name, "table") as hidden:
+        with atomic_folder(tmp_path / name, "table") as hidden:
             (hidden / "table").touch()
         assert [path.name for path in (tmp_path / name).iterdir()] == ["table"]
     file = tmp_path / "file"
-    with pytest.raises(DataError, match="cannot write"), folder_written_whole(file, "", DataError):
+    with pytest.raises(DataError, match="cannot write"), atomic_folder(file, "", DataError):
         pass
     assert file.read_text() == "kept"
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "full", "missing", "file"}

@@ -8,11 +8,11 @@ import pytest
 
 from avsegcli.errors import ConfigError, MediaError
 from avsegcli.files.preflight import (
-    Planned,
-    check_places,
+    PlannedOutput,
+    atomic_write,
+    check_conflicts,
     check_writable,
-    told_as_cannot_write,
-    written_whole,
+    wrap_write_errors,
 )
 
 
@@ -37,19 +37,19 @@ def test_another_name_of_an_input_is_that_input(tmp_path):
     (tmp_path / "soft.mp4").symlink_to(video)
     for name in ("hard.mp4", "soft.mp4", "no/../a.mp4"):
         with pytest.raises(MediaError, match="is the video itself"):
-            check_places([Planned(tmp_path / name, video)], [video])
+            check_conflicts([PlannedOutput(tmp_path / name, video)], [video])
         with pytest.raises(MediaError, match="an output of b would replace it"):
-            check_places([Planned(tmp_path / name, Path("b"))], [video])
-    check_places([Planned(tmp_path / "b.mp4", video)], [video])
+            check_conflicts([PlannedOutput(tmp_path / name, Path("b"))], [video])
+    check_conflicts([PlannedOutput(tmp_path / "b.mp4", video)], [video])
 
 
 def test_where_case_does_not_count_two_outputs_are_one_file(tmp_path, monkeypatch):
-    planned = [Planned(tmp_path / name, Path(name)) for name in ("Clip.mp4", "clip.mp4")]
+    planned = [PlannedOutput(tmp_path / name, Path(name)) for name in ("Clip.mp4", "clip.mp4")]
     monkeypatch.setattr(sys, "platform", "linux")
-    check_places(planned, [])
+    check_conflicts(planned, [])
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ConfigError, match=r"Clip.mp4 would both be written to .*/clip.mp4"):
-        check_places(planned, [])
+        check_conflicts(planned, [])
 
 
 @pytest.mark.parametrize("kind", [OSError, av.FFmpegError])
@@ -57,7 +57,7 @@ def test_errors_of_the_system_and_of_ffmpeg_are_told_alike(kind):
     error = kind(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with (
         pytest.raises(MediaError, match=r"^cannot write a\.mp4: no space left on device$"),
-        told_as_cannot_write("a.mp4"),
+        wrap_write_errors("a.mp4"),
     ):
         raise error
 
@@ -65,6 +65,6 @@ def test_errors_of_the_system_and_of_ffmpeg_are_told_alike(kind):
 def test_an_output_whose_folder_is_gone_is_an_error_of_media(tmp_path):
     with (
         pytest.raises(MediaError, match=r"cannot write .*a\.mp4: no such file"),
-        written_whole(tmp_path / "gone" / "a.mp4"),
+        atomic_write(tmp_path / "gone" / "a.mp4"),
     ):
         pass

@@ -180,6 +180,7 @@ def test_a_header_of_lite_with_old_names_is_read(saved, config, tmp_path):
     settings = dict(vars(config))
     del settings["dynamic_dim"], settings["pyramid"]
     settings |= {"mask_channels": settings.pop("mask_dim"), "separable_pyramid": True}
+    settings["agreement"] = settings.pop("score_fusion")
     path = tmp_path / "old.safetensors"
     said = {"name": "small", "classes": list(CLASSES), "model": settings}
     save_file(load_file(saved), path, metadata={"avseg": json.dumps(said)})

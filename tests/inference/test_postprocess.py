@@ -12,7 +12,7 @@ def make_output(masks, classes):
         class_logits=torch.tensor(classes)[None].logit(),
         boxes=torch.zeros(1, len(masks), len(masks[0]), 4),
         auxiliary=[],
-        heard_logits=torch.zeros(1, len(masks), 2),
+        audio_logits=torch.zeros(1, len(masks), 2),
         token_logits=[],
         visible_logits=torch.zeros(1, len(masks), 3, 1, 2),
         loss_commit=torch.zeros(()),
@@ -63,14 +63,14 @@ def test_tokens_sound_and_picture_have_a_say_in_the_class():
     output = make_output([[[[1.0, 1.0]]]], [[[0.4, 0.4]]])._replace(
         # The tokens hear class 2 (two tokens, the surer counts); class 1 is seen on the left.
         token_logits=[torch.tensor([[[[0.1, 0.2], [0.1, 0.9]]]]).logit()],
-        heard_logits=torch.tensor([[[0.3, 0.5]]]).logit(),
+        audio_logits=torch.tensor([[[0.3, 0.5]]]).logit(),
         visible_logits=torch.tensor([[0.2, 0.8], [0.6, 0.1], [0.2, 0.1]]).log()[
             None, None, :, None
         ],
     )
 
-    def probs(agreement):
-        return class_probs(output, 0.5, agreement)[0, 0, 1:, 0]
+    def probs(score_fusion):
+        return class_probs(output, 0.5, score_fusion)[0, 0, 1:, 0]
 
     assert torch.allclose(probs((1.0, 0.0, 0.0, 0.0)), torch.tensor(0.4))
     # The class that is heard less counts less than by itself: by the root of the ratio.
@@ -85,14 +85,14 @@ def test_tokens_sound_and_picture_have_a_say_in_the_class():
 
 def test_a_sound_in_which_nothing_can_be_heard_paints_nothing():
     output = make_output([[[[1.0]]]], [[[1.0]]])._replace(
-        heard_logits=torch.full((1, 1, 1), -200.0)  # a probability that is rounded to 0
+        audio_logits=torch.full((1, 1, 1), -200.0)  # a probability that is rounded to 0
     )
     assert class_probs(output, 0.5, (1.0, 0.0, 1.0, 0.0))[0, 0, :, 0, 0].tolist() == [1.0, 0.0]
 
 
 def test_the_sound_is_smoothed_over_the_frames_beside():
     output = make_output([[[[1.0]]]] * 4, [[[1.0]]] * 4)._replace(
-        heard_logits=torch.tensor([[[4.0], [0.0], [0.0], [-4.0]]])
+        audio_logits=torch.tensor([[[4.0], [0.0], [0.0], [-4.0]]])
     )
     probs = class_probs(output, 0.5, (0.0, 0.0, 1.0, 0.0))[0, :, 1, 0, 0]
     assert torch.allclose(probs, torch.tensor([3.0, 1.0, -1.0, -3.0]).sigmoid())

@@ -90,7 +90,7 @@ def test_a_graph_takes_any_number_of_frames_of_any_size(size):
     loaded = load_checkpoint()
     with torch.inference_mode():
         output = fuse_for_inference(loaded.model)(frames, log_mel, valid)
-        expected = class_probs(output, loaded.config.class_threshold, loaded.config.agreement)[0]
+        expected = class_probs(output, loaded.config.class_threshold, loaded.config.score_fusion)[0]
     session = onnxruntime.InferenceSession(str(packaged_graph()))
     inputs = {"frames": frames.numpy(), "log_mel": log_mel.numpy(), "valid": valid.numpy()}
     assert np.abs(session.run(None, inputs)[0] - expected.numpy()).max() < TOLERANCE

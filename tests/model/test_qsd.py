@@ -35,7 +35,7 @@ def trained(output: QSDOutput) -> list[torch.Tensor]:
     """Everything that has a loss."""
     last = [output.mask_logits, output.class_logits, output.boxes]
     early = [x for layer in output.auxiliary for x in layer]
-    extra = [output.heard_logits, output.visible_logits, output.loss_commit]
+    extra = [output.audio_logits, output.visible_logits, output.loss_commit]
     return last + early + extra + output.token_logits
 
 
@@ -49,7 +49,7 @@ def test_every_output_has_its_shape_for_any_number_of_frames(config, num_frames)
     assert output.class_logits.shape == (2, num_frames, 3, 4)
     assert output.boxes.shape == (2, num_frames, 3, 4)
     assert [p.mask_logits.shape for p in output.auxiliary] == [(2 * num_frames, 3, 16, 24)]
-    assert output.heard_logits.shape == (2, num_frames, 4)
+    assert output.audio_logits.shape == (2, num_frames, 4)
     assert output.visible_logits.shape == (2, num_frames, 5, *coarse)
     assert output.loss_commit.shape == ()
     assert output.global_indices.shape == (2, 3)
@@ -64,7 +64,7 @@ def test_a_clip_is_the_same_alone_and_in_a_batch(config):
     with torch.no_grad():
         together = model(frames, log_mel, valid)
         alone = model(frames[1:2], log_mel[1:2])
-    for name in ("mask_logits", "class_logits", "boxes", "heard_logits", "visible_logits"):
+    for name in ("mask_logits", "class_logits", "boxes", "audio_logits", "visible_logits"):
         a, b = getattr(together, name)[1:2], getattr(alone, name)
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
@@ -76,7 +76,7 @@ def test_a_clip_is_the_same_filled_up_with_frames_that_are_not_present(config):
     with torch.no_grad():
         together = model(frames, log_mel, present=present)
         whole, alone = model(frames[:1], log_mel[:1]), model(frames[1:, :1], log_mel[1:, :1])
-    for name in ("mask_logits", "class_logits", "boxes", "heard_logits", "visible_logits"):
+    for name in ("mask_logits", "class_logits", "boxes", "audio_logits", "visible_logits"):
         a, b = getattr(together, name)[1:, :1], getattr(alone, name)
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(together.loss_commit, (whole.loss_commit + alone.loss_commit) / 2)

@@ -8,7 +8,7 @@ from videos import write_video
 
 from avsegcli.audio.load import SoundReader
 from avsegcli.segment import windows
-from avsegcli.segment.windows import Window, cut_windows, spread_masks
+from avsegcli.segment.windows import Window, cut_windows, interpolate_masks
 from avsegcli.video.reader import VideoReader, planes_of
 
 
@@ -74,11 +74,11 @@ def test_masks_of_what_stands_still_between_analysed_frames_are_linear_in_time()
         (first, np.array([0, 8], np.float32).reshape(2, 1, 1, 1)),
         (second, np.array([4], np.float32).reshape(1, 1, 1, 1)),
     ]
-    spread = list(spread_masks(iter(answers)))
+    spread = list(interpolate_masks(iter(answers)))
     assert [masked.probs.item() for masked in spread] == [0, 2, 6, 8, 6, 4, 4]
     assert [masked.frame.time for masked in spread] == [0, 1, 3, 4, 5, 6, 7]
     assert [i for i, masked in enumerate(spread) if masked.analysed] == [0, 3, 5]
 
 
 def test_no_frames_no_masks():
-    assert list(spread_masks(iter([]))) == []
+    assert list(interpolate_masks(iter([]))) == []

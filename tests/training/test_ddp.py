@@ -16,7 +16,7 @@ from avsegcli.distributed import launched_processes
 from avsegcli.errors import AvsegError, ConfigError
 from avsegcli.synthesis.fake_avsbench import write_fake
 from avsegcli.training import trainer
-from avsegcli.training.ddp import join_team
+from avsegcli.training.ddp import init_ddp
 
 # Batch norms would see one process's clips only: they are synchronised on GPUs alone. So none
 # learns here; dropout is off.
@@ -174,7 +174,7 @@ def test_two_processes_validate_together_and_the_main_one_saves(runs):
     for said in runs[2]:
         validated = [line for line in said.splitlines() if line.startswith("validated")]
         assert validated == [f"validated {done} of 4" for done in (1, 2, 3, 4)]
-    for key in ("tpavi_j", "tpavi_f", "miou", "silent_area"):
+    for key in ("avsbench_j", "avsbench_f", "miou", "silent_area"):
         if one[1][key]:
             assert float(two[1][key]) == pytest.approx(float(one[1][key]), abs=0.01)
     assert (runs[1] / "state.pt").exists()
@@ -206,7 +206,7 @@ def test_several_processes_without_accelerate_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(AvsegError, match="need the package accelerate") as caught:
-        join_team("cpu")
+        init_ddp("cpu")
     assert caught.value.exit_code == 1
 
 
@@ -214,7 +214,7 @@ def test_several_processes_that_cannot_find_each_other_are_refused(monkeypatch):
     pytest.importorskip("accelerate")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    for join in (join_team, launched_processes):
+    for join in (init_ddp, launched_processes):
         with pytest.raises(ConfigError, match="MASTER_ADDR"):
             join()
 

@@ -4,7 +4,7 @@ import pytest
 
 from avsegcli.errors import AvsegError
 from avsegcli.training import interrupt
-from avsegcli.training.interrupt import unbroken
+from avsegcli.training.interrupt import defer_signals
 
 
 def ask(number=signal.SIGINT):
@@ -28,7 +28,7 @@ def seconds(monkeypatch):
 
 def test_a_block_that_fails_does_not_swallow_the_signal():
     def fail():
-        with unbroken():
+        with defer_signals():
             ask()
             raise RuntimeError("a collective broke")
 
@@ -39,7 +39,7 @@ def test_a_block_that_fails_does_not_swallow_the_signal():
 
 def test_an_error_that_the_user_should_read_comes_first():
     def fail():
-        with unbroken():
+        with defer_signals():
             ask()
             raise AvsegError("disk full")
 
@@ -51,7 +51,7 @@ def test_a_second_signal_ends_the_block_at_once(seconds):
     done = []
 
     def work():
-        with unbroken():
+        with defer_signals():
             ask()
             seconds[0] += 2
             done.append("first")
@@ -67,7 +67,7 @@ def test_a_signal_that_is_told_twice_is_one(seconds):
     done = []
 
     def work():
-        with unbroken() as heard:
+        with defer_signals() as heard:
             ask()
             seconds[0] += 0.5
             ask()
@@ -82,11 +82,11 @@ def test_a_block_in_a_block_leaves_the_signal_to_the_outer_one(seconds):
     done = []
 
     def work():
-        with unbroken():
-            with unbroken():
+        with defer_signals():
+            with defer_signals():
                 ask()
             done.append("inner")
-            with unbroken():
+            with defer_signals():
                 seconds[0] += 2
                 ask()
                 done.append("second")
@@ -99,7 +99,7 @@ def test_a_block_in_a_block_leaves_the_signal_to_the_outer_one(seconds):
 def test_what_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with unbroken() as heard:
+        with defer_signals() as heard:
             ask()
             assert heard == []
     finally:

@@ -6,7 +6,7 @@ import torch
 from avsegcli.config import LossConfig
 from avsegcli.datasets.collate import Batch, Objects, Target
 from avsegcli.model.mask_decoder import Predictions
-from avsegcli.training.losses import heard_loss, segmentation_losses, visible_loss
+from avsegcli.training.losses import audio_class_loss, segmentation_losses, visible_loss
 from avsegcli.training.matcher import NO_QUERY, match
 
 T, Q, L, SIZE = 2, 3, 4, 8
@@ -132,7 +132,7 @@ def test_a_batch_without_any_object_still_has_gradients():
 def test_heard_loss_counts_known_frames_only():
     logits = torch.zeros(1, 2, L)
     heard = torch.tensor([[[1.0, 0, 0, 0], [-1, -1, -1, -1]]])
-    assert heard_loss(logits, heard).item() == pytest.approx(L * 0.6931, abs=1e-3)
+    assert audio_class_loss(logits, heard).item() == pytest.approx(L * 0.6931, abs=1e-3)
 
 
 def test_visible_loss_counts_a_class_by_the_root_of_its_area():

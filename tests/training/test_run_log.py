@@ -15,18 +15,30 @@ def rows(path):
 
 def test_a_run_that_goes_on_with_other_losses_keeps_each_value_in_its_column(tmp_path):
     with RunLog(tmp_path, 0) as log:
-        log.write_step({"step": 1, "loss": 3.0, "loss_heard": 2.0})
-        log.write_step({"step": 2, "loss": 2.5, "loss_heard": 1.5})
-        log.write_step({"step": 3, "loss": 2.0, "loss_heard": 1.0})
+        log.write_step({"step": 1, "loss": 3.0, "loss_audio": 2.0})
+        log.write_step({"step": 2, "loss": 2.5, "loss_audio": 1.5})
+        log.write_step({"step": 3, "loss": 2.0, "loss_audio": 1.0})
     with RunLog(tmp_path, 2) as log:
         log.write_step({"step": 3, "loss": 4.0, "loss_dice": 4.0})
         log.write_step({"step": 4, "loss": 3.5, "loss_dice": 3.5})
     assert rows(tmp_path / "train_log.csv") == [
-        {"step": "1", "loss": "3.0", "loss_heard": "2.0", "loss_dice": ""},
-        {"step": "2", "loss": "2.5", "loss_heard": "1.5", "loss_dice": ""},
-        {"step": "3", "loss": "4.0", "loss_heard": "", "loss_dice": "4.0"},
-        {"step": "4", "loss": "3.5", "loss_heard": "", "loss_dice": "3.5"},
+        {"step": "1", "loss": "3.0", "loss_audio": "2.0", "loss_dice": ""},
+        {"step": "2", "loss": "2.5", "loss_audio": "1.5", "loss_dice": ""},
+        {"step": "3", "loss": "4.0", "loss_audio": "", "loss_dice": "4.0"},
+        {"step": "4", "loss": "3.5", "loss_audio": "", "loss_dice": "3.5"},
     ]
+
+
+def test_columns_of_an_older_log_go_on_under_their_present_names(tmp_path):
+    (tmp_path / "train_log.csv").write_text("step,loss,loss_heard\n1,3.0,2.0\n")
+    (tmp_path / "val_log.csv").write_text("step,epoch,tpavi_j,tpavi_f\n1,1,0.5,0.4\n")
+    with RunLog(tmp_path, 1) as log:
+        log.write_step({"step": 2, "loss": 2.0, "loss_audio": 1.5})
+        log.write_scores({"step": 2, "epoch": 2, "avsbench_j": 0.6, "avsbench_f": 0.5})
+    assert [row["loss_audio"] for row in rows(tmp_path / "train_log.csv")] == ["2.0", "1.5"]
+    scores = rows(tmp_path / "val_log.csv")
+    assert list(scores[0]) == ["step", "epoch", "avsbench_j", "avsbench_f"]
+    assert [row["avsbench_j"] for row in scores] == ["0.5", "0.6"]
 
 
 def test_a_row_that_is_cut_off_is_dropped_when_the_run_goes_on(tmp_path):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from avsegcli.config import OptimConfig
-from avsegcli.training.schedule import WeightAverage, lr_factor
+from avsegcli.training.schedule import ModelEMA, lr_factor
 
 
 def test_the_papers_steps_divide_by_ten_at_each_milestone():
@@ -21,7 +21,7 @@ def test_cosine_warms_up_and_ends_at_one_percent():
 
 def test_the_average_follows_the_weights_and_copies_what_is_no_float():
     model = nn.BatchNorm1d(2)
-    average = WeightAverage(model, decay=0.9)
+    average = ModelEMA(model, decay=0.9)
     with torch.no_grad():
         model.weight.fill_(3.0)
         model.num_batches_tracked.fill_(7)
@@ -33,7 +33,7 @@ def test_the_average_follows_the_weights_and_copies_what_is_no_float():
 
 def test_the_average_goes_on_from_its_saved_state():
     model = nn.Linear(2, 2)
-    average, other = WeightAverage(model, 0.5), WeightAverage(nn.Linear(2, 2), 0.5)
+    average, other = ModelEMA(model, 0.5), ModelEMA(nn.Linear(2, 2), 0.5)
     average.update(model)
     other.load_state_dict(average.state_dict())
     assert other.updates == 1

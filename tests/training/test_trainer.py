@@ -14,7 +14,7 @@ from avsegcli.datasets.clip import Clip
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.training.data import StoredData
-from avsegcli.training.ddp import Team
+from avsegcli.training.ddp import DDP
 from avsegcli.training.trainer import Trainer
 
 SETTINGS = [
@@ -94,7 +94,7 @@ def make_trainer(run, *settings, clips=STEPS * 2, disturb=None, val=None, said=N
         run,
         train if disturb is None else Disturbed(train, *disturb),
         Clips(2) if val is None else val,
-        team=Team(torch.device("cpu")),
+        ddp=DDP(torch.device("cpu")),
         name="tiny",
         report=lambda line: said.append(line) if said is not None else None,
     )
@@ -129,16 +129,16 @@ def _log_each_step(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "unbroken"
+def whole_run(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole_run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(avsegcli.training.trainer, "LOG_EVERY", 1)
         make_trainer(run).fit()
     return run
 
 
-def test_a_run_folder_holds_what_is_promised(unbroken):
-    assert {path.name for path in unbroken.iterdir()} - {"tensorboard"} == {
+def test_a_run_folder_holds_what_is_promised(whole_run):
+    assert {path.name for path in whole_run.iterdir()} - {"tensorboard"} == {
         "panels",
         "config.json",
         "train_log.csv",
@@ -147,41 +147,41 @@ def test_a_run_folder_holds_what_is_promised(unbroken):
         "last.safetensors",
         "state.pt",
     }
-    config = json.loads((unbroken / "config.json").read_text())
+    config = json.loads((whole_run / "config.json").read_text())
     assert config["classes"] == ["background", "left", "right"]
     assert config["model"]["hidden_dim"] == 16
 
 
-def test_the_logs_say_what_happened_in_numbers(unbroken):
-    steps, scores = rows(unbroken / "train_log.csv"), rows(unbroken / "val_log.csv")
+def test_the_logs_say_what_happened_in_numbers(whole_run):
+    steps, scores = rows(whole_run / "train_log.csv"), rows(whole_run / "val_log.csv")
     assert [int(row["step"]) for row in steps] == [1, 2, 3, 4, 5, 6]
     assert [int(row["epoch"]) for row in steps] == [0, 0, 0, 1, 1, 1]
     terms = [key for key in steps[0] if key.startswith("loss_")]
     assert {"loss_mask", "loss_dice", "loss_classes", "loss_box", "loss_giou"} <= set(terms)
-    assert {"loss_quantization", "loss_heard", "loss_visible"} <= set(terms)
+    assert {"loss_quantization", "loss_audio", "loss_visible"} <= set(terms)
     for row in steps:
         assert float(row["loss"]) == pytest.approx(sum(float(row[key]) for key in terms), rel=1e-5)
         assert 0 < float(row["codebook_usage"]) <= 1
         assert 0 <= float(row["waiting"]) <= 1
     assert [(row["epoch"], row["step"]) for row in scores] == [("1", "3"), ("2", "6")]
-    assert all(0 <= float(row["tpavi_j"]) <= 1 for row in scores)
+    assert all(0 <= float(row["avsbench_j"]) <= 1 for row in scores)
     assert {"miou_present", "j_object", "silent_area"} <= set(scores[0])
 
 
 @pytest.mark.parametrize("name", ["best", "last"])
-def test_validation_writes_checkpoints_that_load(unbroken, name):
-    loaded = load_checkpoint(unbroken / f"{name}.safetensors")
+def test_validation_writes_checkpoints_that_load(whole_run, name):
+    loaded = load_checkpoint(whole_run / f"{name}.safetensors")
     assert loaded.classes == ("background", "left", "right")
     assert (loaded.name, loaded.config.hidden_dim) == ("tiny", 16)
 
 
-def test_the_last_checkpoint_holds_the_averaged_weights(unbroken):
-    average = torch.load(unbroken / "state.pt", weights_only=True)["average"]["state"]
-    state = load_checkpoint(unbroken / "last.safetensors").model.state_dict()
+def test_the_last_checkpoint_holds_the_averaged_weights(whole_run):
+    average = torch.load(whole_run / "state.pt", weights_only=True)["average"]["state"]
+    state = load_checkpoint(whole_run / "last.safetensors").model.state_dict()
     assert all(torch.equal(state[key], average[key]) for key in state)
 
 
-def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(unbroken, tmp_path):
+def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(whole_run, tmp_path):
     said = []
     broken = make_trainer(tmp_path, disturb=(1, raises(KeyboardInterrupt)), said=said)
     with pytest.raises(KeyboardInterrupt):
@@ -190,11 +190,11 @@ def test_ctrl_c_saves_the_state_and_the_run_goes_on_as_if_unbroken(unbroken, tmp
     resumed = make_trainer(tmp_path)
     resumed.resume()
     resumed.fit()
-    assert learned(tmp_path) == learned(unbroken)
+    assert learned(tmp_path) == learned(whole_run)
 
 
 def test_a_killed_run_goes_on_from_its_last_saved_step_and_logs_no_step_twice(
-    unbroken, tmp_path, monkeypatch
+    whole_run, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(avsegcli.training.trainer, "SAVE_EVERY", 2)
     with pytest.raises(PowerCutError):
@@ -204,11 +204,11 @@ def test_a_killed_run_goes_on_from_its_last_saved_step_and_logs_no_step_twice(
     resumed.resume()
     assert resumed.progress.step == 4
     resumed.fit()
-    assert learned(tmp_path) == learned(unbroken)
+    assert learned(tmp_path) == learned(whole_run)
 
 
 @pytest.mark.parametrize("clips", [3, 5])  # for the first picture; to score the second time
-def test_ctrl_c_in_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_path, clips):
+def test_ctrl_c_in_validation_loses_neither_scores_nor_checkpoint(whole_run, tmp_path, clips):
     class Interrupting(Clips):
         asked = 0
 
@@ -223,13 +223,13 @@ def test_ctrl_c_in_validation_loses_neither_scores_nor_checkpoint(unbroken, tmp_
     resumed = make_trainer(tmp_path)
     resumed.resume()
     resumed.fit()
-    assert learned(tmp_path) == learned(unbroken)
+    assert learned(tmp_path) == learned(whole_run)
 
 
 @pytest.mark.parametrize("settings", [("optim.accumulate=2",), ("model.dropout=0.5",)])
 def test_resuming_in_the_middle_of_an_epoch_leaves_no_trace(tmp_path, settings):
     """Also where a step takes several batches, and where it draws random numbers."""
-    make_trainer(tmp_path / "unbroken", "optim.epochs=1", *settings, clips=8).fit()
+    make_trainer(tmp_path / "whole_run", "optim.epochs=1", *settings, clips=8).fit()
     disturb = (3, raises(KeyboardInterrupt))
     broken = make_trainer(tmp_path / "run", "optim.epochs=1", *settings, clips=8, disturb=disturb)
     with pytest.raises(KeyboardInterrupt):
@@ -240,13 +240,13 @@ def test_resuming_in_the_middle_of_an_epoch_leaves_no_trace(tmp_path, settings):
     resumed.resume()
     torch.rand(7)  # whatever else has been drawn
     resumed.fit()
-    assert learned(tmp_path / "run") == learned(tmp_path / "unbroken")
+    assert learned(tmp_path / "run") == learned(tmp_path / "whole_run")
 
 
-def test_a_resumed_run_goes_on_with_the_settings_it_has_now(unbroken):
+def test_a_resumed_run_goes_on_with_the_settings_it_has_now(whole_run):
     settings = ("backbone_lr_factor=1.0", "audio_lr_factor=0.5", "weight_decay=0.3", "lr=1e-3")
     settings = [f"optim.{setting}" for setting in (*settings, "schedule=step", "ema_decay=0.5")]
-    resumed, fresh = make_trainer(unbroken, *settings), make_trainer(unbroken, *settings)
+    resumed, fresh = make_trainer(whole_run, *settings), make_trainer(whole_run, *settings)
     resumed.resume()
     for trainer in (resumed, fresh):
         trainer._prepare()
@@ -334,7 +334,11 @@ def test_more_batches_a_step_than_an_epoch_has_are_refused(tmp_path):
 def test_recomputed_activations_give_the_same_gradients(tmp_path):
     found = []
     for on in ("false", "true"):
-        settings = f"optim.checkpointing={on}", "optim.frozen_norm=true", "model.dropout=0.1"
+        settings = (
+            f"optim.activation_checkpointing={on}",
+            "optim.frozen_norm=true",
+            "model.dropout=0.1",
+        )
         trainer = make_trainer(tmp_path, *settings)
         trainer.step(take(trainer))
         found.append(gradients(trainer))
@@ -345,7 +349,7 @@ def test_recomputed_activations_give_the_same_gradients(tmp_path):
 
 def test_recomputing_would_move_statistics_twice_so_they_must_be_fixed(tmp_path):
     with pytest.raises(ConfigError, match=r"optim\.checkpointing needs optim\.frozen_norm"):
-        make_trainer(tmp_path, "optim.checkpointing=true", "optim.frozen_norm=false")
+        make_trainer(tmp_path, "optim.activation_checkpointing=true", "optim.frozen_norm=false")
 
 
 def test_bf16_steps_are_finite_and_near_those_of_fp32(tmp_path):
@@ -368,25 +372,25 @@ def test_compiled_parts_are_called_and_checkpoints_keep_their_names(tmp_path, mo
     assert seen == ["EfficientNetLite0", "PlainEncoder", "LightPyramid"]
 
 
-def test_each_epoch_is_shown_as_a_picture(unbroken):
+def test_each_epoch_is_shown_as_a_picture(whole_run):
     import cv2
 
-    paths = sorted((unbroken / "panels").iterdir())
+    paths = sorted((whole_run / "panels").iterdir())
     assert [path.name for path in paths] == ["epoch_001.png", "epoch_002.png"]
     assert cv2.imread(str(paths[0])) is not None
 
 
-def test_a_checkpoint_says_how_it_was_trained(unbroken):
+def test_a_checkpoint_says_how_it_was_trained(whole_run):
     from safetensors import safe_open
 
-    with safe_open(unbroken / "best.safetensors", framework="pt") as file:
+    with safe_open(whole_run / "best.safetensors", framework="pt") as file:
         settings = json.loads(file.metadata()["avseg"])["training"]
     assert settings["optim"]["epochs"] == 2
     assert settings["data"]["size"] == 32
 
 
-def test_a_finished_run_has_nothing_left_to_do(unbroken, tmp_path):
-    (tmp_path / "state.pt").write_bytes((unbroken / "state.pt").read_bytes())
+def test_a_finished_run_has_nothing_left_to_do(whole_run, tmp_path):
+    (tmp_path / "state.pt").write_bytes((whole_run / "state.pt").read_bytes())
     trainer = make_trainer(tmp_path)
     trainer.resume()
     trainer.fit()
@@ -501,14 +505,14 @@ def test_without_an_average_the_checkpoint_holds_the_weights_themselves(tmp_path
     assert all(torch.equal(state[key], present[key]) for key in state)
 
 
-def test_what_cannot_be_resumed_is_refused(unbroken, tmp_path):
+def test_what_cannot_be_resumed_is_refused(whole_run, tmp_path):
     with pytest.raises(AvsegError, match="no state to resume"):
         make_trainer(tmp_path).resume()
     with pytest.raises(AvsegError, match="other settings"):
-        make_trainer(unbroken, "model.hidden_dim=32").resume()
+        make_trainer(whole_run, "model.hidden_dim=32").resume()
     with pytest.raises(AvsegError, match="epochs of another length"):
-        make_trainer(unbroken, "data.batch_size=1", "optim.epochs=3").resume()
-    (tmp_path / "state.pt").write_bytes((unbroken / "state.pt").read_bytes()[:9999])
+        make_trainer(whole_run, "data.batch_size=1", "optim.epochs=3").resume()
+    (tmp_path / "state.pt").write_bytes((whole_run / "state.pt").read_bytes()[:9999])
     with pytest.raises(WeightsError, match="damaged"):
         make_trainer(tmp_path).resume()
     torch.save({"progress": {"epoch": 1}}, tmp_path / "state.pt")
@@ -528,11 +532,11 @@ class Others(Clips):
 
 
 @pytest.mark.parametrize("says", ["state.pt", "config.json"])
-def test_a_run_does_not_go_on_with_other_classes(unbroken, tmp_path, says):
-    state = torch.load(unbroken / "state.pt", weights_only=True)
+def test_a_run_does_not_go_on_with_other_classes(whole_run, tmp_path, says):
+    state = torch.load(whole_run / "state.pt", weights_only=True)
     if says != "state.pt":
         del state["classes"]  # as in older states
-        (tmp_path / says).write_bytes((unbroken / says).read_bytes())
+        (tmp_path / says).write_bytes((whole_run / says).read_bytes())
     torch.save(state, tmp_path / "state.pt")
     trainer = make_trainer(tmp_path)
     trainer.classes = Others.classes
@@ -547,8 +551,8 @@ def test_a_run_does_not_go_on_with_other_classes(unbroken, tmp_path, says):
         trainer.resume()
 
 
-def test_a_state_of_an_older_version_is_resumed(unbroken, tmp_path):
-    state = torch.load(unbroken / "state.pt", weights_only=True)
+def test_a_state_of_an_older_version_is_resumed(whole_run, tmp_path):
+    state = torch.load(whole_run / "state.pt", weights_only=True)
     del state["classes"], state["chosen"]
     torch.save(state, tmp_path / "state.pt")
     trainer = make_trainer(tmp_path)

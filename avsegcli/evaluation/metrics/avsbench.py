@@ -1,6 +1,6 @@
 """Every way in which audio-visual segmentation is scored, each under its own name.
 
-tpavi    AVSBench's scripts for S4 and MS3: J and F of the probability of "sounds"
+avsbench    AVSBench's scripts for S4 and MS3: J and F of the probability of "sounds"
 avss     AVSBench-semantic's colour metric: IoU and F of each class, averaged frame by frame
 pooled   conventional semantic segmentation: one confusion matrix over the whole split
 davis    region J, boundary F and their mean, as in DAVIS
@@ -169,7 +169,7 @@ class Accumulator:
                 mine.merge(getattr(other, name))
 
 
-# --- tpavi: AVSBench's scripts for S4 and MS3 ---------------------------------------------------
+# --- avsbench: AVSBench's scripts for S4 and MS3 ------------------------------------------------
 
 
 def f_curve(probs: NDArray[np.float32], sounding: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -219,7 +219,7 @@ def f_score(
 
 
 @dataclass(frozen=True)
-class TpaviScores:
+class AvsBenchScores:
     """J and F of AVSBench's own scripts."""
 
     j: float  # mean over frames; a frame without object scores the share of pixels left alone
@@ -233,12 +233,12 @@ class TpaviScores:
         return (self.j + self.f) / 2
 
 
-class _Tpavi(NamedTuple):
+class _AvsBenchFrame(NamedTuple):
     j: float
     curve: NDArray[np.float64] | None  # (255,); None if nothing sounds
 
 
-class Tpavi(Accumulator):
+class AvsBenchJF(Accumulator):
     """The metric of S4 and MS3.
 
     Args:
@@ -248,7 +248,7 @@ class Tpavi(Accumulator):
     Example:
         >>> g = np.tile(np.array([1, 1, 0, 0], np.uint8), (4, 1))
         >>> p = np.tile(np.array([1, 1, 1, 0], np.float32), (4, 1))
-        >>> metric = Tpavi()
+        >>> metric = AvsBenchJF()
         >>> metric.update(ScoredFrame("clip", 0, p, p.astype(np.uint8), g))
         >>> scores = metric.compute()
         >>> round(scores.j, 4), round(scores.f, 4)
@@ -257,17 +257,17 @@ class Tpavi(Accumulator):
 
     def __init__(self, group: Group = "video") -> None:
         self.group = group
-        self._frames: PerFrame[_Tpavi] = PerFrame()
+        self._frames: PerFrame[_AvsBenchFrame] = PerFrame()
 
     def update(self, frame: ScoredFrame) -> None:
         """Score one frame."""
         if not frame.sounding.any():
-            self._frames.keep(frame, _Tpavi(1 - frame.painted_share, None))
+            self._frames.keep(frame, _AvsBenchFrame(1 - frame.painted_share, None))
             return
         curve = f_curve(frame.probs[frame.valid], frame.sounding[frame.valid])
-        self._frames.keep(frame, _Tpavi(iou(frame.painted, frame.sounding), curve))
+        self._frames.keep(frame, _AvsBenchFrame(iou(frame.painted, frame.sounding), curve))
 
-    def compute(self) -> TpaviScores:
+    def compute(self) -> AvsBenchScores:
         """Reduce the frames seen so far.
 
         Raises:
@@ -280,7 +280,7 @@ class Tpavi(Accumulator):
             if result.curve is not None:
                 curves.append(result.curve)
         best = [float(np.mean(c, axis=0).max()) if c else 0.0 for c in groups.values()]
-        return TpaviScores(
+        return AvsBenchScores(
             j=mean([result.j for result in self._frames.in_order()]),
             f=mean(best),
             group=self.group,
@@ -301,12 +301,12 @@ class Tpavi(Accumulator):
         clips: dict[str, Sums] = {}
         by_clip = self.compute_clips()
         for name, results in self._frames.by_clip().items():
-            clips[name] = {"tpavi.j": (math.fsum(result.j for result in results), len(results))}
+            clips[name] = {"avsbench.j": (math.fsum(result.j for result in results), len(results))}
             if self.group == "video":
-                clips[name]["tpavi.f"] = (by_clip[name][1] or 0.0, 1)
+                clips[name]["avsbench.f"] = (by_clip[name][1] or 0.0, 1)
             elif self.group == "frame":
                 best = [0.0 if r.curve is None else float(r.curve.max()) for r in results]
-                clips[name]["tpavi.f"] = (math.fsum(best), len(best))
+                clips[name]["avsbench.f"] = (math.fsum(best), len(best))
         return clips
 
 
@@ -324,7 +324,7 @@ class Summary:
     silent_area: float | None  # mean painted share of the silent frames; None: there is none
 
 
-class Summarize(Accumulator):
+class SummaryMetric(Accumulator):
     """Counts, and J and painted area apart for frames with and without an object."""
 
     def __init__(self) -> None:

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, NamedTuple
 from avsegcli.errors import AvsegError
 from avsegcli.evaluation.metrics.avsbench import (
     Accumulator,
+    AvsBenchJF,
     Group,
     PerFrame,
     ScoredFrame,
-    Summarize,
+    SummaryMetric,
     Sums,
-    Tpavi,
     mean,
 )
 from avsegcli.evaluation.metrics.davis import Davis
@@ -94,7 +94,7 @@ class FrameMetric(Accumulator, ABC):
 BUILT_IN = (
     Metric(
         "summary",
-        lambda _: Summarize(),
+        lambda _: SummaryMetric(),
         (
             Number("summary.j_object", "J on frames with an object", "J with an object", False),
             Number(
@@ -103,12 +103,12 @@ BUILT_IN = (
         ),
     ),
     Metric(
-        "tpavi",
-        lambda settings: Tpavi(settings.group),
+        "avsbench",
+        lambda settings: AvsBenchJF(settings.group),
         (
-            Number("tpavi.j", "J", "tpavi J"),
-            Number("tpavi.f", "F, best threshold of {group}", "tpavi F"),
-            Number("tpavi.j_and_f", "J&F", "tpavi J&F"),
+            Number("avsbench.j", "J", "avsbench J"),
+            Number("avsbench.f", "F, best threshold of {group}", "avsbench F"),
+            Number("avsbench.j_and_f", "J&F", "avsbench J&F"),
         ),
     ),
     Metric(
@@ -143,6 +143,7 @@ BUILT_IN = (
         ),
     ),
 )
+FORMER_FAMILIES = {"tpavi": "avsbench"}  # names that earlier versions used
 AUDIO_DEPENDENCE = (  # computed from whole clips, by `listening`
     Number("listening.mute", "mute", "mute", False),
     Number("listening.swap", "swap", "swap", False),
@@ -184,16 +185,31 @@ def _builder(kind: type[FrameMetric]) -> Callable[[MetricSettings], Accumulator]
     return lambda _: kind()
 
 
-def read_number(scores: Any, key: str) -> float | None:
-    """Read a number from `Scores` or from what its JSON holds; None where there is none.
+def current_key(key: str) -> str:
+    """Return the key of a number that earlier versions called `tpavi.*`; others as they are.
 
     Example:
-        >>> read_number({"tpavi": {"j": 0.5}, "listening": None}, "tpavi.j")
+        >>> current_key("tpavi.j"), current_key("avss.miou")
+        ('avsbench.j', 'avss.miou')
+    """
+    family, dot, name = key.partition(".")
+    return f"{FORMER_FAMILIES.get(family, family)}{dot}{name}"
+
+
+def read_number(scores: Any, key: str) -> float | None:
+    """Read a number from `Scores` or from its JSON, also an older one; None where there is none.
+
+    Example:
+        >>> read_number({"avsbench": {"j": 0.5}, "listening": None}, "avsbench.j")
+        0.5
+        >>> read_number({"tpavi": {"j": 0.5}}, "avsbench.j")
         0.5
         >>> read_number({"listening": None}, "listening.mute") is None
         True
     """
     value = scores
-    for name in key.split("."):
+    if isinstance(scores, dict):
+        value = {FORMER_FAMILIES.get(family, family): entry for family, entry in scores.items()}
+    for name in current_key(key).split("."):
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
     return value

@@ -3,7 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from avsegcli.evaluation.metrics.avsbench import THRESHOLDS, ScoredFrame, Summarize, Tpavi, f_curve
+from avsegcli.evaluation.metrics.avsbench import (
+    THRESHOLDS,
+    AvsBenchJF,
+    ScoredFrame,
+    SummaryMetric,
+    f_curve,
+)
 from avsegcli.evaluation.metrics.davis import Davis, boundary, boundary_f
 from avsegcli.evaluation.metrics.miou import Avss, Pooled
 
@@ -28,12 +34,12 @@ def compute(metric, frames):
 
 
 def all_metrics():
-    groups = [Tpavi("video"), Tpavi("frame"), Tpavi("split")]
-    return [*groups, Avss(4), Pooled(4), Davis(), Summarize()]
+    groups = [AvsBenchJF("video"), AvsBenchJF("frame"), AvsBenchJF("split")]
+    return [*groups, Avss(4), Pooled(4), Davis(), SummaryMetric()]
 
 
 @pytest.mark.parametrize(
-    ("target", "probs", "tpavi_j", "tpavi_f", "davis_j", "davis_f"),
+    ("target", "probs", "avsbench_j", "avsbench_f", "davis_j", "davis_f"),
     [
         pytest.param(LEFT_HALF, LEFT_THREE, 0.6667, 0.7222, 0.6667, 1, id="one column too many"),
         pytest.param(NOTHING, FOUR_PIXELS, 0.75, 0, 0, 0, id="painted where nothing sounds"),
@@ -42,10 +48,10 @@ def all_metrics():
         pytest.param(LEFT_HALF, EVENLY_HALF, 0, 0.5652, 0, 0, id="a half is not above a half"),
     ],
 )
-def test_golden_values_of_tpavi_and_davis(target, probs, tpavi_j, tpavi_f, davis_j, davis_f):
-    tpavi = compute(Tpavi(), [frame(probs, target)])
+def test_golden_values_of_tpavi_and_davis(target, probs, avsbench_j, avsbench_f, davis_j, davis_f):
+    avsbench = compute(AvsBenchJF(), [frame(probs, target)])
     davis = compute(Davis(), [frame(probs, target)])
-    assert (round(tpavi.j, 4), round(tpavi.f, 4)) == (tpavi_j, tpavi_f)
+    assert (round(avsbench.j, 4), round(avsbench.f, 4)) == (avsbench_j, avsbench_f)
     assert (round(davis.j, 4), round(davis.f, 4)) == (davis_j, davis_f)
     assert davis.j_and_f == pytest.approx((davis.j + davis.f) / 2)
 
@@ -53,20 +59,20 @@ def test_golden_values_of_tpavi_and_davis(target, probs, tpavi_j, tpavi_f, davis
 @pytest.mark.parametrize(("group", "f"), [("video", 0.7222), ("split", 0.7222), ("frame", 0.3611)])
 def test_the_group_decides_whose_curves_are_averaged(group, f):
     frames = [frame(LEFT_THREE, LEFT_HALF), frame(FOUR_PIXELS, NOTHING, index=1)]
-    scores = compute(Tpavi(group), frames)
+    scores = compute(AvsBenchJF(group), frames)
     assert (round(scores.j, 4), round(scores.f, 4)) == (0.7083, f)
 
 
 def test_two_videos_are_two_groups_also_where_one_has_no_object():
     frames = [frame(LEFT_THREE, LEFT_HALF), frame(FOUR_PIXELS, NOTHING, clip="other")]
-    scores = compute(Tpavi("video"), frames)
+    scores = compute(AvsBenchJF("video"), frames)
     assert (round(scores.f, 4), scores.num_groups) == (0.3611, 2)
 
 
 def test_a_constant_prediction_scores_the_floor_of_f():
     target = np.zeros((10, 10), np.uint8)
     target[:3] = 1
-    scores = compute(Tpavi(), [frame(np.full((10, 10), 0.7), target)])
+    scores = compute(AvsBenchJF(), [frame(np.full((10, 10), 0.7), target)])
     assert scores.f == pytest.approx(1.3 * 0.3 / (0.3 * 0.3 + 1))
 
 
@@ -176,7 +182,7 @@ def test_the_summary_tells_silent_frames_from_others():
         frame(FOUR_PIXELS, NOTHING, index=1),
         frame(NOTHING, NOTHING, clip="other"),
     ]
-    summary = compute(Summarize(), frames)
+    summary = compute(SummaryMetric(), frames)
     assert (summary.num_clips, summary.num_frames) == (2, 3)
     assert summary.silent_share == pytest.approx(2 / 3)
     assert summary.j_object == pytest.approx(2 / 3)
@@ -184,8 +190,8 @@ def test_the_summary_tells_silent_frames_from_others():
 
 
 def test_what_rests_on_no_frame_is_none():
-    assert compute(Summarize(), [frame(NOTHING, NOTHING)]).j_object is None
-    assert compute(Summarize(), [frame(LEFT_HALF, LEFT_HALF)]).silent_area is None
+    assert compute(SummaryMetric(), [frame(NOTHING, NOTHING)]).j_object is None
+    assert compute(SummaryMetric(), [frame(LEFT_HALF, LEFT_HALF)]).silent_area is None
     assert compute(Pooled(2), [frame(NOTHING, NOTHING)]).foreground_iou is None
 
 
