@@ -12,7 +12,7 @@ from rich.table import Table
 from avsegcli.errors import ConfigError, DataError
 from avsegcli.evaluation.bootstrap import RESAMPLES, ClipTable, Interval, difference_intervals
 from avsegcli.evaluation.metrics.miou import ClassSums
-from avsegcli.evaluation.metrics.registry import all_numbers, read_number
+from avsegcli.evaluation.metrics.registry import all_numbers, current_scores, read_number
 
 PER_CLASS = ("avss.", "pooled.miou")  # numbers that depend on the list of classes
 ANOTHER = "compare what was scored with the same --dataset, --split and --size"
@@ -52,10 +52,10 @@ def read_evaluation(path: Path) -> Evaluation:
         DataError: if it cannot be read, or is something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = current_scores(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    needed = {"clips", "size", "classes", "tpavi", "davis"}
+    needed = {"clips", "size", "classes", "avsbench", "davis"}
     if not isinstance(values, dict) or not needed <= values.keys() or not values["clips"]:
         raise DataError(f"{path} has no scores", "give files of 'avseg eval --json'")
     values["clips"].sort(key=lambda clip: clip["name"])
@@ -66,7 +66,7 @@ class Change(NamedTuple):
     """A clip that two models score differently."""
 
     clip: str
-    before: float  # tpavi J
+    before: float  # avsbench J
     after: float
 
 
@@ -114,8 +114,8 @@ class Comparison:
         notes = []
         if len({tuple(e.values["classes"]) for e in self.evaluations}) > 1:
             notes.append("the lists of classes differ: numbers of classes are left out")
-        if len({e.values["tpavi"].get("group") for e in self.evaluations}) > 1:
-            notes.append("the groups of tpavi F differ: it is left out")
+        if len({e.values["avsbench"].get("group") for e in self.evaluations}) > 1:
+            notes.append("the groups of avsbench F differ: it is left out")
         old = [str(e.path) for e in self.evaluations if e.table is None]
         if old:
             notes.append(f"no intervals: {', '.join(old)} is of an older version of avseg")
@@ -125,13 +125,13 @@ class Comparison:
     def keys(self) -> list[str]:
         """The numbers that all have and that can be compared."""
         classes = len({tuple(e.values["classes"]) for e in self.evaluations}) == 1
-        groups = len({e.values["tpavi"].get("group") for e in self.evaluations}) == 1
+        groups = len({e.values["avsbench"].get("group") for e in self.evaluations}) == 1
         return [
             number.key
             for number in all_numbers().values()
             if all(read_number(e.values, number.key) is not None for e in self.evaluations)
             and (classes or not number.key.startswith(PER_CLASS))
-            and (groups or number.key not in ("tpavi.f", "tpavi.j_and_f"))
+            and (groups or number.key not in ("avsbench.f", "avsbench.j_and_f"))
             and (number.key != "avss.miou_known" or self._has_unknown_classes)
         ]
 
@@ -153,7 +153,9 @@ class Comparison:
     def changes(self, other: int = 1) -> list[Change]:
         """List the clips by how much J changes from the first evaluation to another."""
         before, after = self.evaluations[0].clips, self.evaluations[other].clips
-        changes = [Change(name, before[name]["tpavi_j"], after[name]["tpavi_j"]) for name in before]
+        changes = [
+            Change(name, before[name]["avsbench_j"], after[name]["avsbench_j"]) for name in before
+        ]
         return sorted(changes, key=lambda change: (-abs(change.after - change.before), change.clip))
 
     def as_dict(self) -> dict[str, Any]:
@@ -232,7 +234,7 @@ def _difference_cells(difference: float, interval: Interval | None) -> tuple[str
 
 def _change_table(comparison: Comparison, other: int, clips: int) -> Table:
     names = comparison.names[0], comparison.names[other]
-    table = Table(title="Most changed, tpavi J", title_justify="left")
+    table = Table(title="Most changed, avsbench J", title_justify="left")
     table.add_column("clip")
     for name in (*names, "difference"):
         table.add_column(name, justify="right")

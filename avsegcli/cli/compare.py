@@ -49,11 +49,11 @@ def compare(
         tell_names_apart,
     )
     from avsegcli.cli.tables import print_tables
-    from avsegcli.files.atomic import check_new, write_whole
+    from avsegcli.files.atomic import check_can_create, write_atomically
 
     for path in (json_file, sheet):
         if path is not None:
-            check_new(path, force=force)
+            check_can_create(path, force=force)
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise ConfigError(f"{sheet} is not a PNG file", "A sheet ends in .png.")
     evaluations = tuple(map(read_evaluation, files))
@@ -61,7 +61,7 @@ def compare(
     for note in comparison.notes:
         typer.echo(f"note: {note}", err=True)
     if json_file is not None:
-        write_whole(json_file, json.dumps(comparison.as_dict(), indent=1) + "\n")
+        write_atomically(json_file, json.dumps(comparison.as_dict(), indent=1) + "\n")
     print_tables(comparison_tables(comparison, clips), form)
     if sheet is not None:
         _draw_sheet(comparison, sheet, clips or 1, data_root, device)
@@ -78,7 +78,7 @@ def _draw_sheet(
     from avsegcli.analysis.plots import draw_panel, png_bytes, require_matplotlib
     from avsegcli.analysis.qualitative import draw_panel_rows
     from avsegcli.cli.options import open_clips, origin_of
-    from avsegcli.files.atomic import write_whole
+    from avsegcli.files.atomic import write_atomically
     from avsegcli.inference.predictor import open_predictor
 
     require_matplotlib()
@@ -100,5 +100,5 @@ def _draw_sheet(
     dataset = None if first["data"] == "packaged test set" else first["data"]
     data = open_clips(dataset, first["split"], data_root)
     most = [change.clip for change in comparison.changes(len(models) - 1)[:clips]]
-    write_whole(sheet, png_bytes(draw_panel(draw_panel_rows(models, data, clips=most))))
+    write_atomically(sheet, png_bytes(draw_panel(draw_panel_rows(models, data, clips=most))))
     typer.echo(f"{sheet}", err=True)

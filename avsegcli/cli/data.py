@@ -176,11 +176,11 @@ def stats(
     from avsegcli.datasets.check import open_splits
     from avsegcli.datasets.statistics import class_table, count_split, split_table
     from avsegcli.datasets.video_folder import VideoFolder
-    from avsegcli.files.atomic import check_new, write_whole
+    from avsegcli.files.atomic import check_can_create, write_atomically
 
     for path in (json_file, plot):
         if path is not None:
-            check_new(path, force=force)
+            check_can_create(path, force=force)
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise ConfigError(f"{plot} is not a PNG file", "A plot ends in .png.")
@@ -198,11 +198,11 @@ def stats(
             ]
     if json_file is not None:
         values = [split.as_dict() for split in counted]
-        write_whole(json_file, json.dumps(values, indent=1) + "\n")
+        write_atomically(json_file, json.dumps(values, indent=1) + "\n")
     if plot is not None:
         from avsegcli.analysis.plots import draw_class_frames, png_bytes
 
-        write_whole(plot, png_bytes(draw_class_frames(counted)))
+        write_atomically(plot, png_bytes(draw_class_frames(counted)))
     print_tables([split_table(counted), class_table(counted)], form)
 
 

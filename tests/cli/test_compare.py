@@ -25,9 +25,9 @@ def scored(untrained, tmp_path_factory):
     values = json.loads((folder / "b.json").read_text())
     for clip in values["clips"]:  # a model that is better by 0.1 in every frame, and more in one
         gain = 0.3 if clip["name"] == values["clips"][2]["name"] else 0.1
-        clip["tpavi_j"] += gain
-        clip["sums"]["tpavi.j"][0] += gain * clip["sums"]["tpavi.j"][1]
-    values["tpavi"]["j"] += 0.15
+        clip["avsbench_j"] += gain
+        clip["sums"]["avsbench.j"][0] += gain * clip["sums"]["avsbench.j"][1]
+    values["avsbench"]["j"] += 0.15
     (folder / "better.json").write_text(json.dumps(values))
     return folder
 
@@ -37,7 +37,7 @@ def test_a_difference_comes_with_the_interval_of_a_paired_bootstrap(scored, tmp_
     assert main(["compare", str(a), str(better), "--json", str(tmp_path / "c.json")]) == 0
     printed = capsys.readouterr().out
     said = json.loads((tmp_path / "c.json").read_text())
-    j = said["differences"][0]["tpavi.j"]
+    j = said["differences"][0]["avsbench.j"]
     assert j["difference"] == pytest.approx(0.15)
     low, high = j["interval"]
     assert low == pytest.approx(0.1)
@@ -50,6 +50,14 @@ def test_a_difference_comes_with_the_interval_of_a_paired_bootstrap(scored, tmp_
     assert f"│ {names[2]} │ 0.0000 │ 0.3000 │    +0.3000 │" in printed
 
 
+def test_scores_of_an_earlier_version_are_read(scored, tmp_path, capsys):
+    older = tmp_path / "b.json"
+    older.write_text((scored / "b.json").read_text().replace('"avsbench', '"tpavi'))
+    assert '"tpavi_j"' in older.read_text()
+    assert main(["compare", str(older), str(scored / "better.json"), "--clips", "0"]) == 0
+    assert "+0.1500 *" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
 def test_tables_are_printed_for_papers(scored, capsys, form):
     words = ["compare", str(scored / "a.json"), str(scored / "better.json"), "--clips", "0"]
@@ -58,7 +66,7 @@ def test_tables_are_printed_for_papers(scored, capsys, form):
     if form == "csv":
         header, *rows = csv.reader(io.StringIO(printed))
         assert header == ["metric", "a", "better", "difference", "95 % interval"]
-        assert [row[3] for row in rows if row[0] == "tpavi J"] == ["+0.1500 *"]
+        assert [row[3] for row in rows if row[0] == "avsbench J"] == ["+0.1500 *"]
     elif form == "markdown":
         assert "| metric | a | better | difference | 95 % interval |" in printed
         assert "|---|---:|---:|---:|---:|" in printed

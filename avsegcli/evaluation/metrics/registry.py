@@ -4,6 +4,7 @@ Tables, JSON, CSV, reports, plots, intervals and comparisons are made from this 
 one's own is a `FrameMetric` in an entry point of the group ``avseg.metrics``.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -143,7 +144,6 @@ BUILT_IN = (
         ),
     ),
 )
-FORMER_FAMILIES = {"tpavi": "avsbench"}  # names that earlier versions used
 AUDIO_DEPENDENCE = (  # computed from whole clips, by `listening`
     Number("listening.mute", "mute", "mute", False),
     Number("listening.swap", "swap", "swap", False),
@@ -186,30 +186,32 @@ def _builder(kind: type[FrameMetric]) -> Callable[[MetricSettings], Accumulator]
 
 
 def current_key(key: str) -> str:
-    """Return the key of a number that earlier versions called `tpavi.*`; others as they are.
+    """Return a key of scores by its present name: earlier versions said `tpavi` for `avsbench`.
 
     Example:
-        >>> current_key("tpavi.j"), current_key("avss.miou")
-        ('avsbench.j', 'avss.miou')
+        >>> current_key("tpavi.j"), current_key("tpavi_f"), current_key("avss.miou")
+        ('avsbench.j', 'avsbench_f', 'avss.miou')
     """
-    family, dot, name = key.partition(".")
-    return f"{FORMER_FAMILIES.get(family, family)}{dot}{name}"
+    return re.sub(r"^tpavi(?=[._]|$)", "avsbench", key)
+
+
+def current_scores(values: Any) -> Any:
+    """Return the contents of a JSON file of scores with all its keys by their present names."""
+    if isinstance(values, dict):
+        return {current_key(key): current_scores(entry) for key, entry in values.items()}
+    return [current_scores(entry) for entry in values] if isinstance(values, list) else values
 
 
 def read_number(scores: Any, key: str) -> float | None:
-    """Read a number from `Scores` or from its JSON, also an older one; None where there is none.
+    """Read a number from `Scores` or from its JSON; None where there is none.
 
     Example:
         >>> read_number({"avsbench": {"j": 0.5}, "listening": None}, "avsbench.j")
-        0.5
-        >>> read_number({"tpavi": {"j": 0.5}}, "avsbench.j")
         0.5
         >>> read_number({"listening": None}, "listening.mute") is None
         True
     """
     value = scores
-    if isinstance(scores, dict):
-        value = {FORMER_FAMILIES.get(family, family): entry for family, entry in scores.items()}
-    for name in current_key(key).split("."):
+    for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
     return value
