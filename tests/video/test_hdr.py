@@ -43,7 +43,7 @@ def film(rgb, curve):
 @pytest.mark.parametrize("curve", [PQ, HLG])
 def test_colours_are_those_of_an_ordinary_screen(curve):
     greys, others = [(0,) * 3, (90,) * 3, (255,) * 3], [(200, 40, 40), (40, 180, 60), (50, 60, 200)]
-    tone_mapper = ToneMapper(film(greys[0], curve))
+    tone_mapper = ToneMapper()
     for rgb in greys + others:
         mapped = tone_mapper(film(rgb, curve))
         assert (mapped.format.name, int(mapped.colorspace)) == ("yuv420p", 1)
