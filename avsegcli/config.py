@@ -83,6 +83,7 @@ class DataConfig:
     """What a training step sees."""
 
     size: int = 224  # pixels, longest side of the frames of training
+    repeats: tuple[int, ...] = (1, 7)  # times that each part of s4+ms3 is seen in an epoch
     num_frames: int = 5  # T, of composed clips; those of a data set on disk have their own
     batch_size: int = 4  # clips, of each process
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
@@ -195,6 +196,8 @@ def _find_senseless(config: Config) -> list[str]:
     warmup = model.codebook_warmup
     if len(warmup) == 2 and any(warmup) and not 0 <= warmup[0] < warmup[1]:
         problems.append("'model.codebook_warmup' should be two steps, the earlier first, or 0, 0")
+    if min(data.repeats, default=0) < 1:
+        problems.append("'data.repeats' should be numbers of at least 1")
     if data.workers < -1:
         problems.append("'data.workers' should be at least 0, or -1")
     if not 0 <= data.scene <= 1:
@@ -290,8 +293,9 @@ def load_config(
         preset: a name of `PRESETS`.
         file: TOML with the tables model, loss, data, optim, or the config.json of a run.
         overrides: like ``optim.lr=5e-5``; values in TOML's notation, bare words are strings.
-        dataset: what is trained on; where it is a name of `DATASETS`, the tables of preset and
-            file that begin with it, like ``[avss.optim]``, win over the others there.
+        dataset: what is trained on; where it is a name of `DATASETS`, or several joined by +, the
+            tables of preset and file that begin with it, like ``[avss.optim]``, win over the others
+            there.
         base: nested settings to begin from instead of a preset, such as those of a run.
 
     Raises:
@@ -364,8 +368,9 @@ def _choose_tables(values: dict[str, Any], dataset: str | None) -> dict[str, Any
     for key in DATASETS:
         if not isinstance(values.get(key, {}), dict):
             raise ConfigError(f"'{key}' holds tables of settings, not {values[key]!r}")
-    if dataset in DATASETS:
-        _merge(common, values.get(dataset, {}))
+    for name in (dataset or "").split("+"):
+        if name in DATASETS:
+            _merge(common, values.get(name, {}))
     return common
 
 

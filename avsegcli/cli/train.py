@@ -17,8 +17,8 @@ def train(
         typer.Option(
             "--dataset",
             "--data",
-            metavar="s4|ms3|avss|DIR",
-            help="A subset of AVSBench, a parts folder, or a data set of 'avseg compose'.",
+            metavar="s4|ms3|s4+ms3|avss|DIR",
+            help="A subset of AVSBench or two, a parts folder, or a data set of 'avseg compose'.",
         ),
     ] = None,
     data_root: Annotated[
@@ -102,7 +102,7 @@ def train(
     if dataset is None:
         raise ConfigError(
             "training needs --dataset",
-            "s4, ms3 or avss, a parts folder, or what 'avseg compose' writes",
+            "s4, ms3, s4+ms3 or avss, a parts folder, or what 'avseg compose' writes",
         )
 
     # Where several processes train, PyTorch warns that most batches reach all parameters.

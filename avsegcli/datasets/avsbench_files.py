@@ -173,14 +173,27 @@ def find_subset(dataset: str) -> Subset | None:
     return next((subset for subset in LAYOUTS if subset == dataset), None)
 
 
-def recognize_subset(dataset: str) -> Subset | None:
+def find_subsets(dataset: str) -> tuple[Subset, ...]:
+    """Find the subsets of AVSBench that words joined by + name; none: it must be a folder.
+
+    Example:
+        >>> find_subsets("s4+ms3"), find_subsets("my/clips")
+        (('s4', 'ms3'), ())
+    """
+    found = [find_subset(word) for word in dataset.split("+")]
+    subsets = [subset for subset in found if subset is not None]
+    return tuple(subsets) if len(subsets) == len(found) == len({*found}) else ()
+
+
+def recognize_subset(dataset: str) -> str | None:
     """Find the subset of AVSBench that a word names, or that the folder is which it names.
 
-    None: it is neither. What `avseg compose` wrote is none: it says what is heard.
+    Subsets joined by + are found by their names. None: it is none of these. What `avseg compose`
+    wrote is none: it says what is heard.
     """
-    root, named = Path(dataset), find_subset(dataset)
-    if named is not None:
-        return named
+    root = Path(dataset)
+    if find_subsets(dataset):
+        return dataset
     tables = ((subset, root / layout.table) for subset, layout in LAYOUTS.items())
     found = next((subset for subset, table in tables if table.is_file()), None)
     return None if found is None or any(root.glob("*/*/composition.json")) else found

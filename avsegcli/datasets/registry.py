@@ -1,17 +1,42 @@
 """Open a data set on disk, by name or whichever of the known layouts it has."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from avsegcli.datasets.avsbench import AvsBench
-from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, find_subset
+from avsegcli.datasets.avsbench_files import HANDED_OUT, LAYOUTS, find_subset, find_subsets
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.io import BACKGROUND
+from avsegcli.datasets.joint import JointDataset
 from avsegcli.datasets.video_folder import VideoFolder
 from avsegcli.errors import ConfigError, DataError
 from avsegcli.plugins import DATASETS, load_plugin, plugin_names
 
 ROOT_VARIABLE = "AVSEG_DATA"  # environment variable: AVSBench's root
+
+
+def open_joint(
+    dataset: str, split: str, data_root: Path | None = None, repeats: Sequence[int] = ()
+) -> JointDataset:
+    """Open subsets of AVSBench whose names are joined by +, as one data set.
+
+    Args:
+        dataset: as "s4+ms3".
+        split: which clips.
+        data_root: AVSBench's root; without it that of the environment variable AVSEG_DATA.
+        repeats: how many times each comes; none: each once.
+
+    Raises:
+        ConfigError: if the root is not said, or there is not one number for each subset.
+        DataError: if there are no such data, or the classes of the subsets differ.
+    """
+    root = find_root(dataset, data_root)
+    subsets = find_subsets(dataset)
+    parts: dict[str, ClipDataset] = {
+        subset: AvsBench(root, split, subset=subset) for subset in subsets
+    }
+    return JointDataset(parts, repeats)
 
 
 def open_dataset(dataset: str, split: str = "test", data_root: Path | None = None) -> ClipDataset:
@@ -28,10 +53,13 @@ def open_dataset(dataset: str, split: str = "test", data_root: Path | None = Non
             environment variable AVSEG_DATA. A folder does not need it.
 
     Raises:
-        ConfigError: if a subset is asked for and its root is not said.
+        ConfigError: if a subset is asked for and its root is not said, or several at once.
         DataError: if there are no such data.
     """
     subset = find_subset(dataset)
+    if len(find_subsets(dataset)) > 1:
+        names = dataset.replace("+", " and ")
+        raise ConfigError(f"{dataset} can be trained on, not scored", f"score {names} separately")
     if subset is None and dataset in plugin_names(DATASETS):
         clips: ClipDataset = load_plugin(DATASETS, dataset)(split, data_root)
         if not len(clips) or clips.classes[0] != BACKGROUND:
@@ -44,7 +72,7 @@ def open_dataset(dataset: str, split: str = "test", data_root: Path | None = Non
 
 def is_named(dataset: str) -> bool:
     """Whether a word names a data set; else it is a folder."""
-    return find_subset(dataset) is not None or dataset in plugin_names(DATASETS)
+    return bool(find_subsets(dataset)) or dataset in plugin_names(DATASETS)
 
 
 def find_root(dataset: str, data_root: Path | None = None) -> Path:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import DataConfig
+from avsegcli.datasets.avsbench_files import find_subsets
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.collate import Batch, Sample, collate, make_sample
-from avsegcli.datasets.registry import is_named, open_dataset
+from avsegcli.datasets.registry import is_named, open_dataset, open_joint
 from avsegcli.datasets.transforms import Convention
 from avsegcli.datasets.video_folder import VideoFolder
 from avsegcli.device import usable_cpus
@@ -259,7 +260,7 @@ def open_training(
     Args:
         dataset: a parts folder, of which clips are composed as they are asked for; or what
             `open_dataset` knows, with the splits train and val: a subset of AVSBench by its name,
-            or a folder.
+            or a folder; or subsets joined by +.
         config: what a training step sees.
         seed: of the composed clips and of the order of stored ones.
         data_root: AVSBench's root, for a subset by name.
@@ -271,6 +272,10 @@ def open_training(
         DataError: if it is neither, or a split is missing.
     """
     folder = Path(dataset)
+    if len(find_subsets(str(dataset))) > 1:
+        joint = open_joint(str(dataset), "train", data_root, config.repeats)
+        val = open_joint(str(dataset), "val", data_root)
+        return StoredData(joint, config, seed, processes), val
     named = is_named(str(dataset))
     if named or not ((folder / "objects").is_dir() or (folder / "scenes").is_dir()):
         stored = open_dataset(str(dataset), "train", data_root)
@@ -279,8 +284,9 @@ def open_training(
                 f"{folder} has no clips of its own to validate on",
                 "train on a parts folder, on what 'avseg compose' writes, or on AVSBench",
             )
-        val = open_dataset(str(dataset), "val", data_root)
-        return StoredData(stored, config, seed, processes), val
+        return StoredData(stored, config, seed, processes), open_dataset(
+            str(dataset), "val", data_root
+        )
     if config.convention == "stored":
         raise ConfigError(
             f"clips composed of {folder} have no log-mel files to read", "Leave --convention out."

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from avsegcli.config import Config
-from avsegcli.datasets.avsbench_files import find_subset
+from avsegcli.datasets.avsbench_files import find_subsets
 from avsegcli.datasets.registry import find_root, is_named
 from avsegcli.errors import DataError, WeightsError
 from avsegcli.files.weights import find
@@ -116,7 +116,7 @@ def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str
     """Say which data are trained on, in words that mean the same in any folder."""
     if not is_named(str(dataset)):
         return {"dataset": str(Path(dataset).resolve()), "data_root": None}
-    if find_subset(str(dataset)) is None:  # of an installed package
+    if not find_subsets(str(dataset)):  # of an installed package
         return {
             "dataset": str(dataset),
             "data_root": None if data_root is None else str(data_root.resolve()),

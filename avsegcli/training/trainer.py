@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from avsegcli.config import Config
 from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.collate import Batch
+from avsegcli.datasets.joint import JointDataset
 from avsegcli.datasets.transforms import Convention
 from avsegcli.errors import AvsegError, ConfigError, DataError, WeightsError
 from avsegcli.evaluation.evaluator import Scores, evaluate
@@ -312,41 +314,42 @@ class Trainer:
 
     @staticmethod
     def score(scores: Scores) -> float:
-        """Say how good a checkpoint is: binary J plus mIoU of the classes present."""
+        """Say how good a checkpoint is: binary J plus mIoU of the classes present.
+
+        Of a joint set the mean over its parts counts, however many clips each has.
+        """
         return scores.avsbench.j + scores.avss.miou_present
 
     def _validate(self, log: RunLog) -> None:
         loaded = LoadedModel(self.averaged_model(), self.config.model, self.classes, self.name)
         predictor = Predictor.from_model(loaded, self.ddp.device)
-        all_have = len(self.val) // self.ddp.processes.world_size  # clips; some have one more
-
-        def progress(done: int, _share: int) -> None:
-            if done <= all_have:
-                self._stop_if_asked()
-
         convention = cast("Convention", self.config.data.convention)
-        scores = evaluate(
-            predictor,
-            self.val,
-            convention=convention,
-            processes=self.ddp.processes,
-            progress=progress,
-        )
+        parts = self.val.parts if isinstance(self.val, JointDataset) else {"": self.val}
+        scores = {
+            name: evaluate(
+                predictor,
+                part,
+                convention=convention,
+                processes=self.ddp.processes,
+                progress=self._watch_for_stop(len(part)),
+            )
+            for name, part in parts.items()
+        }
         epoch = self.progress.epoch + 1  # now complete
         values = {
             "epoch": epoch,
             "step": self.progress.step,
-            "avsbench_j": scores.avsbench.j,
-            "avsbench_f": scores.avsbench.f,
-            "j_object": scores.summary.j_object,
-            "silent_area": scores.summary.silent_area,
-            "miou": scores.avss.miou,
-            "miou_present": scores.avss.miou_present,
+            **{
+                f"{name}_{key}" if name else key: value
+                for name, there in scores.items()
+                for key, value in _logged(there).items()
+            },
             **self._codebook_values(),
         }
         if not self.ddp.is_main:
             return
-        better = self.score(scores) > self.progress.best
+        score = fmean(map(self.score, scores.values()))
+        better = score > self.progress.best
         log.write_panel(
             draw_panel(predictor, self.val, convention=convention), epoch, self.progress.step
         )
@@ -363,16 +366,27 @@ class Trainer:
                     reached={
                         "epoch": epoch,
                         "step": self.progress.step,
-                        "score": self.score(scores),
+                        "score": score,
                     },
                 )
-        self.progress.best = max(self.progress.best, self.score(scores))
+        self.progress.best = max(self.progress.best, score)
         # Last, so that an epoch that is interrupted before is not written twice.
         log.write_scores(values)
-        self.report(
-            f"epoch {epoch}: J {scores.avsbench.j:.3f}, "
-            f"mIoU of present classes {scores.avss.miou_present:.3f}"
-        )
+        for name, there in scores.items():
+            self.report(
+                f"epoch {epoch}{name and ', '}{name}: J {there.avsbench.j:.3f}, "
+                f"mIoU of present classes {there.avss.miou_present:.3f}"
+            )
+
+    def _watch_for_stop(self, num_clips: int) -> Callable[[int, int], None]:
+        """Return what, called after each clip of a validation, lets all processes stop there."""
+        all_have = num_clips // self.ddp.processes.world_size  # clips; some have one more
+
+        def progress(done: int, _share: int) -> None:
+            if done <= all_have:
+                self._stop_if_asked()
+
+        return progress
 
     def save_state(self) -> None:
         """Save all that `resume` needs, under a temporary name first; the main process does."""
@@ -452,6 +466,18 @@ class Trainer:
         """Name the settings that are not as the run began with, as the end of a sentence."""
         changes = changed_settings(self.run, self.config)
         return f": {', '.join(changes)}" if changes else ""
+
+
+def _logged(scores: Scores) -> dict[str, float | None]:
+    """Choose what of the scores of an epoch goes into the log."""
+    return {
+        "avsbench_j": scores.avsbench.j,
+        "avsbench_f": scores.avsbench.f,
+        "j_object": scores.summary.j_object,
+        "silent_area": scores.summary.silent_area,
+        "miou": scores.avss.miou,
+        "miou_present": scores.avss.miou_present,
+    }
 
 
 def _compare(before: Sequence[str], now: Sequence[str]) -> str:

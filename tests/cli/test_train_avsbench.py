@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+from safetensors import safe_open
 
 from avsegcli.cli.main import main
 from avsegcli.config import DATASETS, PRESETS
@@ -69,6 +70,32 @@ def test_each_preset_trains_and_is_scored_on_each_subset(
     options = ["--weights", str(weights), "--data-root", str(avsbench), "--device", "cpu"]
     assert main(["eval", "--dataset", dataset, "--json", str(scores), *options]) == 0
     assert 0 <= json.loads(scores.read_text())["avsbench"]["j"] <= 1
+
+
+@pytest.mark.parametrize("preset", ["r50", "swin-t"])
+def test_s4_and_ms3_train_one_model_that_is_scored_on_each(
+    train, avsbench, tmp_path, capsys, preset
+):
+    options = "--preset", preset, "--set", "data.repeats=[1,2]"
+    assert train("--dataset", "s4+ms3", *options) == 0
+    said = capsys.readouterr().err
+    assert "9 batches of 1 clips an epoch, 6 clips to validate" in said
+    assert "epoch 1, s4: J" in said
+    assert "epoch 1, ms3: J" in said
+    run = tmp_path / "run"
+    with (run / "val_log.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    both = [float(row[f"{s}_avsbench_j"]) + float(row[f"{s}_miou_present"]) for s in ("s4", "ms3")]
+    assert run_score(run) == pytest.approx(sum(both) / 2)
+    for subset in ("s4", "ms3"):
+        weights = "--weights", str(run / "best.safetensors"), "--device", "cpu"
+        assert main(["eval", "--dataset", subset, "--data-root", str(avsbench), *weights]) == 0
+
+
+def run_score(run):
+    """The score that the header of a run's best checkpoint says it reached."""
+    with safe_open(run / "best.safetensors", framework="pt") as file:
+        return json.loads(file.metadata()["avseg"])["reached"]["score"]
 
 
 def test_a_subset_brings_its_own_recipe(train, tmp_path):
