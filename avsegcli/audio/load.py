@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import soxr
 from numpy.typing import NDArray
 
 from avsegcli.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_example
-from avsegcli.video.reader import SOUND_JUMP_S, SoundTrack, StreamDecoder, open_media, start_in
+from avsegcli.video.damage import SoundGaps
+from avsegcli.video.reader import SOUND_JUMP_S, SoundTrack, StreamDecoder, open_media
 
 PLANES_READABLE = 7  # of a frame of sound; PyAV reads beyond the memory of more
 
@@ -24,11 +26,14 @@ class SoundReader:
     its first sample, after its last, or in a gap, is silence.
 
     Args:
-        track: a file that FFmpeg can read, or one sound stream of it.
+        track: a file that FFmpeg can read, or one sound stream of it. Times count from the start of
+            its span; what sounds just before that is heard, too.
 
     Raises:
         MediaError: if it cannot be read or has no sound track.
     """
+
+    kind = "sound"
 
     def __init__(self, track: Path | SoundTrack) -> None:
         if isinstance(track, Path):
@@ -37,6 +42,10 @@ class SoundReader:
         self._container = open_media(track.path)
         self._stream = track.stream_in(self._container)
         self._decoder = StreamDecoder(self._container, self._stream)
+        self._span = track.span
+        self._start = Fraction(self._container.start_time or 0, av.time_base) + self._span.start
+        self._decoder.go_to(self._start if self._span.start else Fraction(0))
+        self.gaps = SoundGaps()
         self._blocks = self._resampled()
         self._held: deque[tuple[int, NDArray[np.float32]]] = deque()  # (first sample, waveform)
         self._end = -math.inf  # sample after the last one held
@@ -46,13 +55,17 @@ class SoundReader:
         """Compute the log-mel example of the 0.96 s centred on a time.
 
         Args:
-            time: seconds from the start of the file; not before that of the last call.
+            time: seconds from the start of the span; not before that of the last call.
 
         Returns:
             ``(96, 64)``.
         """
         start = round(time * SAMPLE_RATE) - EXAMPLE_SAMPLES // 2
         return log_mel_example(self.waveform(start, EXAMPLE_SAMPLES), 0)
+
+    def is_over(self, time: float) -> bool:
+        """Tell whether an example at a time, in seconds, is known to come after all sound."""
+        return self._exhausted and time * SAMPLE_RATE > self._end + EXAMPLE_SAMPLES // 2
 
     def waveform(self, start: int, num_samples: int) -> NDArray[np.float32]:
         """Read a piece of sound, mono at 16 kHz, ``(num_samples,)``.
@@ -81,18 +94,21 @@ class SoundReader:
 
     def _resampled(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first sample, mono waveform at 16 kHz) in the order of time."""
-        start = start_in(self._container, self._stream.time_base)
         resampler: soxr.ResampleStream | None = None
         rate = 0
         time = 0.0  # seconds; where the next decoded sample belongs if nothing is missing
         position = 0  # the next sample at 16 kHz
         for frame in self._decoder:
             stamp = (
-                time if frame.pts is None else float((frame.pts - start) * self._stream.time_base)
+                time
+                if frame.pts is None
+                else float(frame.pts * self._stream.time_base - self._start)
             )
             if resampler is None or frame.rate != rate or abs(stamp - time) > SOUND_JUMP_S:
                 if resampler is not None:
                     yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                    if stamp - time > SOUND_JUMP_S and stamp > 0:
+                        self._add_gap(time, stamp)
                 rate, time = frame.rate, stamp
                 resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
                 position = round(stamp * SAMPLE_RATE)
@@ -104,10 +120,25 @@ class SoundReader:
         if resampler is not None:
             yield position, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
+    def _add_gap(self, time: float, following: float) -> None:
+        raw = float(self._start)
+        if not self._decoder.joints.lie_within(raw + time, raw + following):
+            offset = float(self._span.start)
+            self.gaps.add(time + offset, following + offset)
+
+    @property
+    def damaged(self) -> int:
+        """How many packets could not be read or decoded so far."""
+        return self._decoder.damaged
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether gaps come of damage."""
+        return self._decoder.is_damaged
+
     def problems(self) -> list[str]:
-        """Say in words what was wrong with the sound, as far as it has been read."""
-        damaged = self._decoder.damaged
-        return [f"{self.path}: skipped {damaged} damaged sound packets"] if damaged else []
+        """Say in words what else was wrong with the sound: nothing."""
+        return []
 
     def close(self) -> None:
         """Close the file."""

@@ -24,15 +24,23 @@ STILL_RATE = Fraction(25)  # frames a second
 STILL_LONGEST = 1920  # pixels; a larger picture is scaled down
 
 
-def open_pictures(path: Path, track: SoundTrack) -> VideoReader:
+def open_pictures(path: Path, track: SoundTrack, *, deinterlace: bool = True) -> VideoReader:
     """Open a video, or a single picture, which is shown as long as another file's sound lasts.
+
+    Args:
+        path: the video or picture.
+        track: the sound that goes with it; its span is that of the video.
+        deinterlace: as of `VideoReader`.
 
     Raises:
         MediaError: if it cannot be read.
     """
     if track.path != path and _is_picture(path):
-        return StillReader(path, sound_seconds(track))
-    return VideoReader(path)
+        seconds = sound_seconds(track)
+        if track.span.clip(seconds) <= 0:
+            raise MediaError(f"{track.path} ends after {seconds:.1f} s", "Give an earlier --start.")
+        return StillReader(path, track.span.clip(seconds))
+    return VideoReader(path, span=track.span, deinterlace=deinterlace)
 
 
 def _is_picture(path: Path) -> bool:
@@ -81,6 +89,9 @@ class StillReader(VideoReader):
         if self._orientation.transposed:
             self.width, self.height = self.height, self.width
         self.rate, self.time_base, self.duration = STILL_RATE, 1 / STILL_RATE, seconds
+
+    def _fitted(self, frame: Any) -> Any:
+        return frame.reformat(*self._stored_size)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the picture at every frame time, each time as a frame of its own."""
