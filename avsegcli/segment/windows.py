@@ -1,7 +1,8 @@
 """Cut a stream of frames into windows for the network; put its answers back on every frame."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 
 from avsegcli.audio.load import SoundReader
 from avsegcli.segment.optical_flow import KeyFrame, OpticalFlow, downscaled_luma
-from avsegcli.video.reader import VideoReader
+from avsegcli.video.reader import VideoReader, copy_of
+from avsegcli.video.still import STILL_RATE
 
 FRAME_MEMORY = 540_000_000  # bytes of full-size frames that may wait for their masks
 WINDOWS_ALIVE = 4  # being decoded, in the network, waiting for what comes next, being painted
 TIME_TOLERANCE = 1e-3  # of an analysis interval: time stamps are rounded
+HELD = 1.5  # analysis intervals; a picture that is shown for longer is asked about again
+HELD_S = 0.75  # seconds; but not one that is shown for less: the sound around it is heard
 
 
 class Window(NamedTuple):
@@ -40,6 +44,38 @@ class MaskedFrame(NamedTuple):
     probs: NDArray[np.float32]  # (L + 1, h, w) class probabilities
 
 
+def repeat_held(video: Iterable[Any], sound: SoundReader, fps: float) -> Iterator[Any]:
+    """Show a picture that stands still once more at each analysis time, as a frame of its own.
+
+    Its sound goes on, and would not be listened to otherwise. When the sound is over, it is shown
+    to its end.
+
+    Args:
+        video: yuv420p frames, with rising time stamps and their durations.
+        sound: read as far as the last frame that was taken.
+        fps: analysed frames a second, counted from the first frame.
+    """
+    start: Fraction | None = None
+    interval = max(1 / Fraction(float(fps)), 1 / STILL_RATE)
+    for frame in video:
+        tick, begin, end = frame.time_base, frame.pts, frame.pts + frame.duration
+        start = begin * tick if start is None else start
+        if frame.duration * tick > max(HELD * interval, HELD_S):
+            # The first cut lies a quarter of an interval from the frame or more, as does the last.
+            number = math.floor((begin * tick - start) / interval + Fraction(5, 4))
+            last = math.ceil((end * tick - start) / interval - Fraction(1, 4))
+            for cut in (math.ceil((start + n * interval) / tick) for n in range(number, last)):
+                if sound.is_over(float(begin * tick)):
+                    break
+                if begin < cut < end:
+                    frame.pts, frame.duration = begin, cut - begin
+                    again = copy_of(frame)
+                    yield frame
+                    frame, begin = again, cut
+        frame.pts, frame.duration = begin, end - begin
+        yield frame
+
+
 def cut_windows(
     video: VideoReader, sound: SoundReader, *, num_frames: int, fps: float, size: int
 ) -> Generator[Window, None, None]:
@@ -54,7 +90,8 @@ def cut_windows(
         video: the pictures.
         sound: the sound that goes with them, on the same clock.
         num_frames: analysed frames in a window, T.
-        fps: analysed frames a second; of a video with fewer, all are.
+        fps: analysed frames a second; of a video with fewer, all are, and those that stand still
+            more often.
         size: longer side of the small pictures, in pixels.
     """
     limit = max(1, FRAME_MEMORY // (WINDOWS_ALIVE * video.width * video.height * 3 // 2))
@@ -64,7 +101,7 @@ def cut_windows(
     examples: list[NDArray[np.float32]] = []
     start: float | None = None
     due = -math.inf  # number of the next analysis time
-    for frame in video:
+    for frame in repeat_held(video, sound, fps):
         time = frame.time
         start = time if start is None else start
         number = (time - start) * fps + TIME_TOLERANCE

@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -40,6 +41,28 @@ def test_windows_hold_every_frame_once_and_begin_with_an_analysed_one(clip):
 )
 def test_as_many_frames_are_analysed_as_asked_or_as_there_are(clip, fps, analysed):
     assert sum(len(window.analysed) for window in cut(clip, fps=fps)) == analysed
+
+
+def test_a_picture_that_stands_still_is_asked_about_again_as_long_as_there_is_sound(tmp_path):
+    times = [*(Fraction(i, 25) for i in range(26)), Fraction(6)]
+    path = write_video(
+        tmp_path / "a.mp4", times=times, time_base=Fraction(1, 1000), width=64, height=48, seconds=4
+    )
+    frames = [frame for window in cut(path) for frame in window.frames]
+    asked = [window.frames[i].time for window in cut(path) for i in window.analysed]
+    assert asked[:16] == pytest.approx(np.arange(16) / 4, abs=0.04)
+    assert max(np.diff(asked[:18])) < 0.3
+    assert 4.4 < asked[-2] < 5  # then nothing sounds any more
+    assert asked[-1] == 6
+    for frame, following in pairwise(frames):
+        assert frame.pts + frame.duration == following.pts
+    assert (frames[-2].to_ndarray() == frames[26].to_ndarray()).all()
+
+
+def test_a_slide_each_second_is_asked_about_in_between(tmp_path):
+    path = write_video(tmp_path / "a.mp4", rate=Fraction(1), seconds=3, width=64, height=48)
+    asked = [window.frames[i].time for window in cut(path) for i in window.analysed]
+    assert asked == pytest.approx(np.arange(12) / 4, abs=0.05)
 
 
 def test_big_frames_make_short_windows(clip, monkeypatch):
