@@ -209,6 +209,7 @@ class Writers:
         self._files = ExitStack()  # become visible at the end ...
         self._open = ExitStack()  # ... after these are closed
         self._painted: list[VideoWriter | GifWriter] = []
+        self._encoded: list[VideoWriter] = []
         self._cut: AlphaWriter | None = None
         self._masks: MaskFolder | None = None
         self._json: JsonFile | None = None
@@ -251,6 +252,7 @@ class Writers:
             self._cut = AlphaWriter(
                 parts[wanted.alpha_video], video, self._track, name=wanted.alpha_video
             )
+            self._encoded.append(self._cut)
             self._open.enter_context(self._cut)
         if wanted.masks is not None:
             with wrap_write_errors(wanted.masks):
@@ -263,6 +265,8 @@ class Writers:
                 "fps": float(video.rate),
                 "model": self._model,
             }
+            if video.span.start:
+                about["start"] = float(video.span.start)  # seconds; times count from there
             self._json = JsonFile(parts[wanted.json], self._classes, about)
             self._open.callback(self._json.close)
         if wanted.report is not None:
@@ -307,8 +311,15 @@ class Writers:
             pix_fmt=pix_fmt,
             time_base=time_base,
             wide=self._painter.wide,
+            others=name != self._wanted.report,
         )
+        self._encoded.append(writer)
         return self._open.enter_context(writer)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is left out of the files, a line each."""
+        return [line for writer in self._encoded for line in writer.problems]
 
     def add(self, result: FrameResult) -> None:
         """Write one frame; they come in order."""

@@ -12,6 +12,7 @@ VP9 = (
 )
 MPEG_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
 PCM = frozenset({"pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_s16be"})
+PICTURES_OF_TEXT = frozenset({"dvb_subtitle", "dvd_subtitle", "hdmv_pgs_subtitle"})
 START_FIRST = {"movflags": "+faststart"}
 
 
@@ -23,6 +24,8 @@ class Container(NamedTuple):
     sound: str  # encoder of sound that cannot be copied
     copied: frozenset[str]  # codecs of sound that the container takes and players play
     options: dict[str, str]  # of the muxer
+    subtitles: frozenset[str] = frozenset({"mov_text"})  # codecs of those that it takes
+    text: str = "mov_text"  # encoder of other text
 
 
 CONTAINERS = {
@@ -35,8 +38,12 @@ CONTAINERS = {
         "aac",
         MPEG_SOUND | PCM | {"opus", "vorbis", "flac", "mp2", "dts", "truehd"},
         {},
+        frozenset({"ass", "subrip", "webvtt"}) | PICTURES_OF_TEXT,
+        "subrip",
     ),
-    ".webm": Container("webm", VP9, "libopus", frozenset({"opus", "vorbis"}), {}),
+    ".webm": Container(
+        "webm", VP9, "libopus", frozenset({"opus", "vorbis"}), {}, frozenset({"webvtt"}), "webvtt"
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +15,16 @@ from av.video.reformatter import ColorRange
 
 from avsegcli.errors import MediaError
 from avsegcli.files.preflight import wrap_write_errors
-from avsegcli.video.audio_mux import Sound
 from avsegcli.video.containers import Container, container_of
+from avsegcli.video.deinterlace import flag_interlaced
+from avsegcli.video.filters import FilterChain
 from avsegcli.video.reader import SoundTrack, VideoReader
+from avsegcli.video.stream_mux import StreamsOut
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, not errors only
 
 FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
+TOP_FIRST, BOTTOM_FIRST = 2, 3  # FFmpeg's numbers of the order of fields
 TELL_SHAPE = frozenset({"h264", "hevc"})  # codecs that tell the shape of their pixels
 
 
@@ -28,7 +32,7 @@ class VideoWriter:
     """Writes the frames of one video, with the sound of a file, to another file.
 
     Size, exact frame rate, time stamps, pixel shape and colour tags are those of the video, and
-    so are title, artist and what else its metadata say, chapters and the language of the sound.
+    so are title, artist and what else its metadata say, chapters, more sound and subtitles.
     H.264 with halved chroma knows even sizes only: a video of odd width or height is written
     with full chroma (yuv444p), so that it keeps its size, at the price that some hardware
     players refuse it; VP9 (.webm) takes odd sizes as they are. Where a file cannot tell the shape
@@ -48,6 +52,7 @@ class VideoWriter:
         pix_fmt: what is encoded; None: the frames' yuv420p where the encoder takes their size.
         time_base: unit of the time stamps that are encoded, in seconds; None: that of the video.
         wide: the frames are this many times as wide as those of the video.
+        others: more sound and subtitles of the video go into the file, as far as it takes them.
 
     Raises:
         MediaError: if the file cannot be written; so do the methods.
@@ -65,6 +70,7 @@ class VideoWriter:
         pix_fmt: str | None = None,
         time_base: Fraction | None = None,
         wide: int = 1,
+        others: bool = True,
     ) -> None:
         self._name = name or path
         container = container or container_of(path)
@@ -95,10 +101,16 @@ class VideoWriter:
         context.thread_type = "AUTO"  # PyAV's default, slices, makes x264 slow and its files big
         context.flags |= Flags.frame_duration  # else the last frame is shown for a guessed time
         track = SoundTrack(sound) if isinstance(sound, Path) else sound
-        self._sound = Sound(track, self._output, container)
-        self._own_sound = track.path == video.path
+        self._others = StreamsOut(
+            track, video.path, self._output, container, name=self._name, others=others
+        )
         self._output.metadata.update(video.metadata)
         self._output.set_chapters(video.chapters)
+        self._top_field_first = video.top_field_first
+        self._flagged: FilterChain | None = None
+        if video.top_field_first is not None:
+            context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+            context.field_order = TOP_FIRST if video.top_field_first else BOTTOM_FIRST
         self._unit = time_base
         self._tick = -1  # in that unit, of the last frame
         self._end = 0.0  # seconds, of the last frame
@@ -115,22 +127,32 @@ class VideoWriter:
             self._tick = tick
         frame.pict_type = 0  # else x264 repeats the choices of the encoder before it
         self._end = float((frame.pts + frame.duration) * frame.time_base)
+        if self._top_field_first is not None:
+            self._flagged = self._flagged or flag_interlaced(
+                frame, top_field_first=self._top_field_first
+            )
+            (frame,) = self._flagged.push(frame)
         self._encode(frame)
 
     def _encode(self, frame: Any | None) -> None:
         with wrap_write_errors(self._name):
             for packet in self._stream.encode(frame):
-                self._add_sound(float(packet.dts * packet.time_base))
+                self._mux(self._others.until(float(packet.dts * packet.time_base)))
                 self._output.mux(packet)
 
-    def _add_sound(self, until: float) -> None:
-        for packet in self._sound.until(until):
+    def _mux(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
             try:
                 self._output.mux(packet)
             except av.InvalidDataError:
-                if not self._sound.copied:
+                if not self._others.is_copied(packet):
                     raise
                 # A damaged packet is left out; who listens to the sound tells of it.
+
+    @property
+    def problems(self) -> list[str]:
+        """What is left out of the file, a line each."""
+        return self._others.problems
 
     def __enter__(self) -> Self:
         return self
@@ -144,12 +166,11 @@ class VideoWriter:
         try:
             if error is None:
                 self._encode(None)
-                end = math.inf if self._own_sound else self._end
                 with wrap_write_errors(self._name):
-                    self._add_sound(end)
+                    self._mux(self._others.rest(self._end))
                     self._output.close()
         finally:
-            self._sound.close()
+            self._others.close()
             with suppress(av.FFmpegError):
                 self._output.close()
 
