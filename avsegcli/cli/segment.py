@@ -83,6 +83,22 @@ def segment(
         int | None,
         typer.Option(min=1, help="Number of the sound stream.", show_default="the default one"),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin there: 1:30, 90 or 1500ms, as ffmpeg takes times; outputs count from it.",
+            show_default="the start of the video",
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="End there.", show_default="the end of the video")
+    ] = None,
+    deinterlace: Annotated[
+        bool,
+        typer.Option(
+            "--deinterlace/--no-deinterlace", help="Make whole pictures of interlaced video."
+        ),
+    ] = True,
     fps: Annotated[
         float, typer.Option(help="Analysed frames a second; between them masks follow what moves.")
     ] = 4.0,
@@ -191,6 +207,9 @@ def segment(
         "threshold": threshold,
         "audio": audio,
         "audio_stream": audio_stream,
+        "start": start,
+        "end": end,
+        "deinterlace": deinterlace,
         "style": style.value,
         "alpha": alpha,
         "palette": parse_palette(palette) if palette else (),

@@ -21,6 +21,7 @@ from avsegcli.segment.inputs import Input, are_several, check_apart, find_inputs
 from avsegcli.segment.segmenter import Segmenter, check_numbers
 from avsegcli.video.codecs import Encoding
 from avsegcli.video.containers import CONTAINERS
+from avsegcli.video.span import Span
 
 NAME = "{name}"  # in the name of an output: sub-folders and name of the input
 ENDS = ("/", os.sep)  # of the name of a folder, even of one that is not there yet
@@ -91,6 +92,8 @@ class Batch:
                 job.outputs,
                 audio=self.options["audio"],
                 audio_stream=self.options["audio_stream"],
+                start=self.options["start"],
+                end=self.options["end"],
                 overwrite=self.overwrite,
             )
         except (AvsegError, OSError) as error:
@@ -236,6 +239,7 @@ def plan_batch(
 
 def _check_options(options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
     check_numbers(options["fps"], options["threshold"])
+    Span.of(options["start"], options["end"])
     Look(options["style"], options["alpha"]).check()
     encoding = Encoding(options["codec"], options["crf"], options["preset"])
     of_each_kind = {job.outputs.output and job.outputs.output.suffix: job for job in jobs}

@@ -28,9 +28,13 @@ from avsegcli.outputs.timeline import Timeline
 from avsegcli.render.colors import Palette, parse_palette
 from avsegcli.segment.windows import Window, cut_windows, interpolate_masks
 from avsegcli.video.codecs import Encoding
+from avsegcli.video.damage import problems_of
 from avsegcli.video.prefetch import prefetch
 from avsegcli.video.reader import SoundTrack, VideoReader
+from avsegcli.video.span import Span
 from avsegcli.video.still import open_pictures
+
+Time = float | str  # seconds, or as FFmpeg takes times
 
 
 class MaskPredictor(Protocol):
@@ -67,11 +71,11 @@ def check_numbers(fps: float, threshold: float | None) -> None:
 
 
 def _sound_track(
-    video: str | Path, audio: str | Path | None, audio_stream: int | None
+    video: str | Path, audio: str | Path | None, audio_stream: int | None, span: Span
 ) -> SoundTrack:
     if not (audio_stream is None or isinstance(audio_stream, Integral)):
         raise ConfigError(f"audio_stream must be a whole number, not {audio_stream!r}")
-    return SoundTrack(Path(audio or video), audio_stream)
+    return SoundTrack(Path(audio or video), audio_stream, span)
 
 
 class Segmenter:
@@ -121,11 +125,13 @@ class Segmenter:
         *,
         audio: str | Path | None = None,
         audio_stream: int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
         overwrite: bool = False,
     ) -> None:
         """Raise what `segment_file` would raise about its files, without loading the model."""
         video = Path(video)
-        track = _sound_track(video, audio, audio_stream)
+        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
         SoundReader(track).close()
         open_pictures(video, track).close()
         wanted.check(inputs=[video, track.path], overwrite=overwrite)
@@ -138,6 +144,9 @@ class Segmenter:
         threshold: float | None = None,
         audio: str | Path | None = None,
         audio_stream: int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        deinterlace: bool = True,
         problems: list[str] | None = None,
     ) -> Generator[FrameResult, None, None]:
         """Find what sounds where in each frame of a video, without writing files.
@@ -151,6 +160,10 @@ class Segmenter:
             threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
             audio: a file whose sound is taken instead of the video's own.
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
+            start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the
+                results count from there.
+            end: where to end, likewise.
+            deinterlace: make one picture of the two half pictures of interlaced video.
             problems: a list that takes what was wrong with the file, a line each, at the end.
 
         Yields:
@@ -160,10 +173,10 @@ class Segmenter:
             MediaError: if the file is not a readable video with sound.
             ConfigError: if an argument is out of its range.
         """
-        track = _sound_track(video, audio, audio_stream)
+        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
         with (
             closing(SoundReader(track)) as sound,
-            closing(open_pictures(Path(video), track)) as pictures,
+            closing(open_pictures(Path(video), track, deinterlace=deinterlace)) as pictures,
         ):
             yield from self._segment(pictures, sound, fps, threshold, problems)
 
@@ -204,7 +217,7 @@ class Segmenter:
         finally:
             answered.close()
             if problems is not None:
-                problems += video.problems() + sound.problems()
+                problems += problems_of(video, sound)
 
     def segment_file(
         self,
@@ -215,6 +228,9 @@ class Segmenter:
         threshold: float | None = None,
         audio: str | Path | None = None,
         audio_stream: int | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        deinterlace: bool = True,
         style: str = "overlay",
         alpha: float = 0.5,
         palette: str | Palette = (),
@@ -244,6 +260,10 @@ class Segmenter:
             threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
             audio: a file whose sound is taken instead of the video's own.
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
+            start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the
+                results count from there.
+            end: where to end, likewise.
+            deinterlace: make one picture of the two half pictures of interlaced video.
             style: how it is painted, one of `avsegcli.render.styles.STYLES`.
             alpha: opacity of the masks in [0, 1].
             palette: RGB colours of the classes, by their names or from index 1 on, also as
@@ -276,14 +296,22 @@ class Segmenter:
         encoding = Encoding(codec, crf, preset)
         look.check()
         encoding.check(wanted.output)
-        self.check_files(video, wanted, audio=audio, audio_stream=audio_stream, overwrite=overwrite)
-        track = _sound_track(video, audio, audio_stream)
+        self.check_files(
+            video,
+            wanted,
+            audio=audio,
+            audio_stream=audio_stream,
+            start=start,
+            end=end,
+            overwrite=overwrite,
+        )
+        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
         events = Timeline(self.predictor.classes)
         problems: list[str] = []
         frames, seconds = 0, 0.0
         with (
             closing(SoundReader(track)) as sound,
-            closing(open_pictures(video, track)) as pictures,
+            closing(open_pictures(video, track, deinterlace=deinterlace)) as pictures,
             closing(self._segment(pictures, sound, fps, threshold, problems)) as results,
             Writers(
                 wanted,
@@ -304,4 +332,5 @@ class Segmenter:
                     progress(seconds, pictures.duration)
             results.close()
             writers.finish(events.events(), seconds)
+            problems += dict.fromkeys(writers.problems)
         return Summary(wanted.paths(), frames, seconds, events.events(), problems)

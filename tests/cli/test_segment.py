@@ -1,7 +1,10 @@
+import json
 import os
 import re
+from fractions import Fraction
 
 import cv2
+import numpy as np
 import pytest
 from videos import Read, RedWhenLoud, write_video
 
@@ -51,6 +54,68 @@ def test_a_cut_off_file_is_painted_with_a_warning(tmp_path, capsys):
     assert "avseg: warning: " in told
     assert "ends early" in told
     assert len(Read(tmp_path / "out.mp4").frames) > 10
+
+
+def test_a_part_of_a_video_is_a_part_in_every_output(tmp_path):
+    source = write_video(tmp_path / "a.mp4", seconds=6, on=((1, 2), (3.7, 6)))
+    words = ["segment", str(source), "--start", "0:03", "--end", "5s", "-q"]
+    outputs = ["-o", "out.mp4", "--json", "out.json", "--timeline", "out.csv", "--masks", "masks"]
+    named = [word if word[0] == "-" else str(tmp_path / word) for word in outputs]
+    assert main([*words, *named]) == 0
+    read = Read(tmp_path / "out.mp4")
+    assert len(read.frames) == pytest.approx(60, abs=1)
+    assert read.sound[-1][0] == pytest.approx(2, abs=0.1)
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["start"] == 3
+    assert [frame["time"] for frame in told["frames"]] == pytest.approx(np.arange(8) / 4, abs=0.04)
+    (event,) = told["events"]
+    assert (event["start"], event["end"]) == pytest.approx((0.7, 2), abs=0.3)
+    assert (tmp_path / "out.csv").read_text().count("beeper") == 1
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--start", "x"], 2),
+        (["--start", "2", "--end", "1"], 2),
+        (["--start", "-1"], 2),
+        (["--start", "1:00"], 1),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(clip, tmp_path, capsys, words, code):
+    assert main(["segment", str(clip), "-o", str(tmp_path / "out.mp4"), *words]) == code
+    told = capsys.readouterr().err.splitlines()
+    assert len([line for line in told if line.startswith("avseg: ")]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_is_one_line_and_stands_in_the_summary(tmp_path, capsys):
+    source = write_video(tmp_path / "a.mkv", seconds=4, rate=Fraction(25), options={"g": "25"})
+    data = bytearray(source.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    source.write_bytes(data)
+    summary, output = tmp_path / "s.json", tmp_path / "out.mkv"
+    assert main(["segment", str(source), "-o", str(output), "--json-summary", str(summary)]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert re.search(r"between \d\.\d and \d\.\d s: \d+ of 100 pictures and", told)
+    assert json.loads(summary.read_text())[0]["problems"] == [told.removeprefix("avseg: warning: ")]
+
+
+def test_a_picture_that_stands_still_is_asked_about_again(tmp_path):
+    times = [*(Fraction(i, 25) for i in range(26)), Fraction(11)]
+    source = write_video(
+        tmp_path / "a.mp4",
+        times=times,
+        time_base=Fraction(1, 1000),
+        on=((0, 2), (8, 10)),
+        sound_seconds=12,
+    )
+    told = tmp_path / "out.json"
+    assert main(["segment", str(source), "--json", str(told), "-q"]) == 0
+    events = [(e["start"], e["end"]) for e in json.loads(told.read_text())["events"]]
+    assert events == [pytest.approx((0, 2.2), abs=0.3), pytest.approx((8, 10.2), abs=0.3)]
 
 
 def test_every_refusal_is_one_line_and_a_hint_with_code_1_and_no_file(clip, tmp_path, capsys):
