@@ -21,7 +21,7 @@ FORMER_NAMES = {  # of settings, by table and name
     ("model", "mask_channels"): "mask_dim",
     ("optim", "checkpointing"): "activation_checkpointing",
 }
-NOT_SETTINGS = ("classes", "name", "origin")  # what else a run's config.json says
+NOT_SETTINGS = ("classes", "log_with", "name", "origin")  # what else a run's config.json says
 CONVENTIONS = ("aligned", "avsbench", "stored")  # how log-mel examples are made of the sound
 TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
@@ -116,6 +116,7 @@ class OptimConfig:
     activation_checkpointing: bool = False  # less memory: activations are recomputed, not kept
     compile: bool = False  # torch.compile for backbone, visual encoder and pyramid
     seed: int = 0
+    keep_best: int = 1  # checkpoints of the best epochs that are kept; of one: best.safetensors
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _find_senseless(config: Config) -> list[str]:
     positive = {
         "model": ("size", "hidden_dim", "num_heads", "ffn_dim", "num_tokens", "codebook_size"),
         "data": ("num_frames", "batch_size", "clips_per_epoch"),
-        "optim": ("epochs", "accumulate"),
+        "optim": ("epochs", "accumulate", "keep_best"),
     }
     positive["model"] += ("decomposition_layers", "decoder_layers", "pyramid_dim")
     positive["model"] += ("mask_dim", "dynamic_dim")

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,14 @@ FORMATS = ("png", "svg")
 MARKERS = "osD^vP*X"
 PARTS = ("o", 5, 4)  # markers of a sound alone, of the first and of the second in a mixture
 CLEAN_STEP_DB = 5.0  # from the highest ratio to where the sound as it is stands on the axis
+
+VALIDATION = (
+    "avsbench_j",
+    "avsbench_f",
+    "j_object",
+    "miou",
+    "miou_present",
+)  # columns of val_log.csv
 
 
 def new_figure(width: float, height: float, dpi: int = DPI) -> "Figure":
@@ -74,6 +82,36 @@ def png_bytes(figure: "Figure") -> bytes:
     picture = BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()
+
+
+def draw_training(
+    steps: Sequence[Mapping[str, str]], scores: Sequence[Mapping[str, str]]
+) -> "Figure":
+    """Draw the losses, the learning rate and the validation scores of a run against its steps.
+
+    Args:
+        steps: rows of train_log.csv.
+        scores: rows of val_log.csv.
+    """
+    figure = new_figure(12, 3.4)
+    losses, rates, metrics = figure.subplots(1, 3)
+    columns = {key for row in steps for key in row if key.startswith("loss")}
+    for axes, rows, keys, title in (
+        (losses, steps, sorted(columns), "losses"),
+        (rates, steps, ["lr"], "learning rate"),
+        (metrics, scores, VALIDATION, "validation"),
+    ):
+        for key in keys:
+            points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key)]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=key, marker=".")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        if axes.lines:
+            axes.legend(fontsize=7)
+    if losses.lines:
+        losses.set_yscale("log")
+    return figure
 
 
 def draw_class_frames(splits: "Sequence[SplitStatistics]") -> "Figure":

@@ -16,6 +16,7 @@ try:
     from avsegcli import __version__
     from avsegcli.cli import (
         ablate,
+        average,
         codebook,
         compare,
         compose,
@@ -25,6 +26,7 @@ try:
         export,
         noise_test,
         panel,
+        plot,
         segment,
         train,
         tsne,
@@ -43,6 +45,8 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("average")(average.average)
+app.command("plot")(plot.plot)
 app.command("compare")(compare.compare)
 app.command("compose")(compose.compose)
 app.add_typer(data.app, name="data")

@@ -58,6 +58,22 @@ def train(
             show_default="aligned",
         ),
     ] = None,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-best",
+            min=1,
+            help="Keep the checkpoints of the K best epochs, for 'avseg average'; --set "
+            "optim.keep_best.",
+            show_default="1",
+        ),
+    ] = None,
+    log_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Trackers of accelerate, like tensorboard, wandb or mlflow."
+        ),
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
     resume: Annotated[
         str | None,
@@ -87,6 +103,8 @@ def train(
         raise ConfigError(f"--resume {resume} and --out {out}", "Name the run once.")
     if convention is not None:
         settings = [*(settings or []), f"data.convention={convention}"]
+    if keep_best is not None:
+        settings = [*(settings or []), f"optim.keep_best={keep_best}"]
     run = Path(resume) if resume else out or RUN
     begun = {} if resume is None else _read_run(run)
     name = begun.get("name", "lite") if preset is None else preset
@@ -120,6 +138,7 @@ def train(
         init=init,
         resume=resume is not None,
         force=force,
+        log_with=begun.get("log_with", ()) if log_with is None else log_with.split(","),
         device=device,
         report=lambda line: typer.echo(line, err=True),
     )

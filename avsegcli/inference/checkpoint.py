@@ -82,6 +82,20 @@ def save_checkpoint(
         part.chmod(mode)  # safetensors leaves what nobody else may read
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint says of itself, without its weights.
+
+    Raises:
+        WeightsError: if it cannot be read, or is not a checkpoint of avseg.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, Any] = json.loads((file.metadata() or {})["avseg"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is not a checkpoint of avseg: {error}") from error
+    return header
+
+
 def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu") -> LoadedModel:
     """Load a checkpoint, by default the packaged one.
 

@@ -1,6 +1,6 @@
 """From a config and a folder to a finished run."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from avsegcli.config import Config
@@ -24,6 +24,7 @@ from avsegcli.training.run_folder import (
     remove_unfinished,
     saved_settings,
 )
+from avsegcli.training.run_log import check_trackers
 from avsegcli.training.trainer import Trainer
 
 
@@ -41,6 +42,7 @@ def start_training(
     init_modules: Collection[str] = (),
     resume: bool = False,
     force: bool = False,
+    log_with: Sequence[str] = (),
     device: str = "auto",
     report: Callable[[str], None] = print,
 ) -> None:
@@ -61,6 +63,7 @@ def start_training(
         init_modules: of `QSD`, by name; if any, nothing else is taken from `init`.
         resume: go on with the run in `out`.
         force: delete the run in `out`, but nothing else there, and begin anew.
+        log_with: trackers of accelerate, by name, like wandb.
         device: auto, cpu, cuda or mps.
         report: is told what a person should see.
 
@@ -68,6 +71,8 @@ def start_training(
         AvsegError: data, weights or the run folder are not as they should be, or there is not
             enough memory.
     """
+    if log_with:
+        check_trackers(log_with)
     check_run_folder(out, may_hold_run=resume or force)
     ddp = init_ddp(device)
     train, val = open_training(dataset, config.data, config.optim.seed, data_root, ddp.processes)
@@ -77,7 +82,17 @@ def start_training(
     data = _place_of_data(dataset, data_root)
     starts = {"init": init, "backbone_weights": backbone_weights, "audio_weights": audio_weights}
     origin = data | {key: None if path is None else str(path) for key, path in starts.items()}
-    trainer = Trainer(config, out, train, val, ddp=ddp, name=name, origin=origin, report=report)
+    trainer = Trainer(
+        config,
+        out,
+        train,
+        val,
+        ddp=ddp,
+        name=name,
+        origin=origin,
+        log_with=log_with,
+        report=report,
+    )
     if resume:
         _resume(trainer, data)
         if trainer.is_done:

@@ -8,12 +8,14 @@ from typing import Any
 from avsegcli.config import Config, current_names
 from avsegcli.errors import AvsegError
 from avsegcli.files.atomic import HIDDEN, check_can_write, resolved_path
-from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, former_logs
+from avsegcli.inference.checkpoint import read_header
+from avsegcli.training.run_log import BOARD, PANELS, SCORES, STEPS, TRACKERS, former_logs
 
 CONFIG, STATE = "config.json", "state.pt"
 BEST, LAST = "best.safetensors", "last.safetensors"
 RESULTS = (STATE, BEST, LAST)
-RUN_FILES = (*RESULTS, CONFIG, STEPS, SCORES, PANELS, BOARD)
+EPOCHS = "epochs"  # checkpoints of the best epochs
+RUN_FILES = (*RESULTS, CONFIG, STEPS, SCORES, PANELS, BOARD, TRACKERS, EPOCHS)
 
 
 def has_results(run: Path) -> bool:
@@ -86,6 +88,18 @@ def changed_settings(run: Path, config: Config) -> list[str]:
         for key, value in settings.items()
         if before.get(table, {}).get(key, value) != value
     ]
+
+
+def epoch_checkpoints(run: Path) -> list[Path]:
+    """List the checkpoints of epochs that a run keeps, the best one first."""
+    paths = sorted((run / EPOCHS).glob("epoch_*.safetensors"))
+    return sorted(paths, key=lambda path: read_header(path)["reached"]["score"], reverse=True)
+
+
+def keep_best_epochs(run: Path, count: int) -> None:
+    """Delete the checkpoints of epochs but for the best ones."""
+    for path in epoch_checkpoints(run)[count:]:
+        path.unlink()
 
 
 def remove_run(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.errors import AvsegError
+from avsegcli.errors import AvsegError, ConfigError, install_hint
 from avsegcli.files.atomic import wrap_write_errors, write_atomically
 
 STEPS, SCORES, PANELS, BOARD = "train_log.csv", "val_log.csv", "panels", "tensorboard"
+TRACKERS = "trackers"  # what trackers write, if they do so on this machine
 FORMER_NAMES = {"log.csv": STEPS, "scores.csv": SCORES}  # of older versions
 FORMER_COLUMNS = {"loss_heard": "loss_audio", "tpavi_j": "avsbench_j", "tpavi_f": "avsbench_f"}
 
@@ -25,11 +27,21 @@ class RunLog:
         run: the run folder; None: nothing is kept, as in all processes but the main one.
         step: where the run stands. What is logged of later steps is dropped: a run that was killed
             had not saved them, and takes them again.
+        log_with: trackers of accelerate, by name.
+        settings: that these are told, nested.
     """
 
-    def __init__(self, run: Path | None, step: int) -> None:
-        self.run, self.step = run, step
+    def __init__(
+        self,
+        run: Path | None,
+        step: int,
+        log_with: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.run, self.step, self.log_with = run, step, tuple(log_with)
+        self.settings = settings or {}
         self.board: Any = None
+        self.trackers: Sequence[Any] = ()
         self._columns: dict[str, list[str]] = {}  # of each CSV file that was written to
 
     def __enter__(self) -> "RunLog":
@@ -40,6 +52,8 @@ class RunLog:
                 former.rename(self.run / FORMER_NAMES[former.name])
         for name in (STEPS, SCORES):
             _drop_later(self.run / name, self.step)
+        if self.log_with:
+            self.trackers = _open_trackers(self.log_with, self.run, self.settings)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -49,6 +63,8 @@ class RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for tracker in self.trackers:
+            tracker.finish()
         if self.board is not None:
             with self._told():
                 self.board.close()
@@ -88,11 +104,59 @@ class RunLog:
             self._columns[name] = columns
         with wrap_write_errors(path), path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns[name], restval="").writerow(values)
+        numbers = {
+            f"{group}/{key}": value
+            for key, value in values.items()
+            if key not in ("step", "epoch") and value is not None
+        }
+        for tracker in self.trackers:
+            tracker.log(numbers, step=values["step"])
         if self.board is not None:
             with self._told():
-                for key, value in values.items():
-                    if key not in ("step", "epoch") and value is not None:
-                        self.board.add_scalar(f"{group}/{key}", value, values["step"])
+                for key, value in numbers.items():
+                    self.board.add_scalar(key, value, values["step"])
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that accelerate does not know, or whose package is not installed.
+
+    Raises:
+        AvsegError: if one, or accelerate, is not installed.
+        ConfigError: if one is unknown.
+    """
+    try:
+        from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    except ImportError as error:
+        raise AvsegError("--log-with needs accelerate", install_hint("train")) from error
+    installed = [tracker.value for tracker in get_available_trackers()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            known = ", ".join(sorted(LOGGER_TYPE_TO_CLASS))
+            raise ConfigError(f"unknown tracker '{name}'", f"accelerate knows {known}")
+        if name not in installed:
+            raise AvsegError(f"the tracker {name} is not installed", f"pip install {name}")
+
+
+def _open_trackers(names: Sequence[str], run: Path, settings: Mapping[str, Any]) -> list[Any]:
+    """Open trackers through accelerate, and tell them the settings."""
+    import torch
+    from accelerate import Accelerator
+
+    folder = run / TRACKERS
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",
+        log_with=list(names),
+        project_dir=folder,
+    )
+    flat = {
+        f"{table}.{key}": value if isinstance(value, bool | int | float | str) else str(value)
+        for table, values in settings.items()
+        for key, value in values.items()
+    }
+    accelerator.init_trackers(run.resolve().name, config=flat)
+    return list(accelerator.trackers)
 
 
 def former_logs(run: Path) -> list[Path]:

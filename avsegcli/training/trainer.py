@@ -34,9 +34,13 @@ from avsegcli.training.losses import qsd_losses
 from avsegcli.training.optim import build_optimizer, fixed_modules
 from avsegcli.training.preview import draw_panel
 from avsegcli.training.run_folder import (
+    BEST,
     CONFIG,
+    EPOCHS,
+    LAST,
     STATE,
     changed_settings,
+    keep_best_epochs,
     no_state,
     saved_settings,
 )
@@ -75,6 +79,7 @@ class Trainer:
         team: this one and those that train the same model with it.
         name: what the checkpoints are called.
         origin: data and weights that it begins with; kept in `config.json`.
+        log_with: trackers of accelerate, by name, that are told what the logs say.
         report: is told what a person should see, a line at a time.
     """
 
@@ -88,6 +93,7 @@ class Trainer:
         ddp: DDP,
         name: str = "avseg",
         origin: Mapping[str, str | None] | None = None,
+        log_with: Sequence[str] = (),
         report: Callable[[str], None] = print,
     ) -> None:
         if tuple(train.classes) != tuple(val.classes):
@@ -102,7 +108,7 @@ class Trainer:
             )
         torch.manual_seed(config.optim.seed)
         self.config, self.run, self.ddp, self.name = config, run, ddp, name
-        self.train, self.val = train, val
+        self.train, self.val, self.log_with = train, val, tuple(log_with)
         self.origin = dict(origin or {})
         self.report = report if ddp.is_main else lambda _: None
         self.classes = tuple(train.classes)
@@ -144,11 +150,14 @@ class Trainer:
             return
         main = self.ddp.is_main
         if main:
-            said = {"name": self.name, "classes": self.classes, "origin": self.origin}
+            said: dict[str, object] = {"name": self.name, "classes": self.classes}
+            said |= {"origin": self.origin, "log_with": self.log_with}
             write_atomically(
                 self.run / CONFIG, json.dumps(said | self.config.to_dict(), indent=2) + "\n"
             )
-        with RunLog(self.run if main else None, self.progress.step) as log:
+        with RunLog(
+            self.run if main else None, self.progress.step, self.log_with, self.config.to_dict()
+        ) as log:
             try:
                 with self._together() as self.asked:
                     while not self.is_done:
@@ -354,8 +363,8 @@ class Trainer:
             draw_panel(predictor, self.val, convention=convention), epoch, self.progress.step
         )
         with defer_signals():
-            for name in ("last", "best") if better else ("last",):
-                path = self.run / f"{name}.safetensors"
+            for path in self._checkpoints(epoch, better=better):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 save_checkpoint(
                     path,
                     loaded.model,
@@ -369,6 +378,7 @@ class Trainer:
                         "score": score,
                     },
                 )
+            keep_best_epochs(self.run, self.config.optim.keep_best)
         self.progress.best = max(self.progress.best, score)
         # Last, so that an epoch that is interrupted before is not written twice.
         log.write_scores(values)
@@ -387,6 +397,14 @@ class Trainer:
                 self._stop_if_asked()
 
         return progress
+
+    def _checkpoints(self, epoch: int, *, better: bool) -> Iterator[Path]:
+        """Name the files that the weights of an epoch are saved to."""
+        yield self.run / LAST
+        if better:
+            yield self.run / BEST
+        if self.config.optim.keep_best > 1:
+            yield self.run / EPOCHS / f"epoch_{epoch:03d}.safetensors"
 
     def save_state(self) -> None:
         """Save all that `resume` needs, under a temporary name first; the main process does."""
