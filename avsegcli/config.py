@@ -90,6 +90,13 @@ class DataConfig:
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
     convention: str = "aligned"  # of the log-mel examples: aligned, avsbench, stored
     task: str = "semantic"  # of composed clips: single, multi, semantic
+    # Augmentation of clips on disk, at random for each clip and epoch.
+    flip: float = 0.5  # share of the clips that is mirrored
+    color_jitter: float = 0.5  # of brightness (a quarter of it), contrast and saturation
+    scale_jitter: tuple[float, ...] = (1.0, 1.0)  # `size` is multiplied by, at least and at most
+    gain_db: float = 0.0  # the sound is louder or softer by up to so much
+    noise: float = 0.0  # share of the clips that gets pink noise
+    noise_snr_db: tuple[float, ...] = (5.0, 30.0)  # of this noise, at least and at most
     scene: float = 0.40  # share of composed clips that are a whole photo, where mostly one sounds
     num_sounding: tuple[float, ...] = (0.60, 0.30, 0.10)  # semantic, no photo: 1, 2, 3 sound
 
@@ -114,6 +121,7 @@ class OptimConfig:
     accumulate: int = 1  # batches whose gradients make one step
     precision: str = "auto"  # of the forward pass: fp32, bf16; auto: bf16 on CUDA, else fp32
     activation_checkpointing: bool = False  # less memory: activations are recomputed, not kept
+    half_best: bool = False  # best.safetensors in half precision, and half as large
     compile: bool = False  # torch.compile for backbone, visual encoder and pyramid
     seed: int = 0
     keep_best: int = 1  # checkpoints of the best epochs that are kept; of one: best.safetensors
@@ -201,13 +209,23 @@ def _find_senseless(config: Config) -> list[str]:
         problems.append("'data.repeats' should be numbers of at least 1")
     if data.workers < -1:
         problems.append("'data.workers' should be at least 0, or -1")
-    if not 0 <= data.scene <= 1:
-        problems.append("'data.scene' should be between 0 and 1")
+    for key in ("scene", "flip", "color_jitter", "noise"):
+        if not 0 <= getattr(data, key) <= 1:
+            problems.append(f"'data.{key}' should be between 0 and 1")
+    for key in ("scale_jitter", "noise_snr_db"):
+        pair = getattr(data, key)
+        if len(pair) != 2 or not -math.inf < pair[0] <= pair[1] < math.inf:
+            problems.append(f"'data.{key}' should be two numbers, the lesser first")
+    if data.scale_jitter[0] <= 0:
+        problems.append("'data.scale_jitter' should be above 0")
+    if data.convention == "stored" and (data.gain_db or data.noise):
+        problems.append("'data.gain_db' and 'data.noise' cannot change log-mel files that are read")
     if not 0 < sum(data.num_sounding) < math.inf or min(data.num_sounding) < 0:
         problems.append("'data.num_sounding' should be shares, not all of them 0")
     ranges = {  # value, the least one, whether that is allowed itself, what it must stay below
         "model.dropout": (model.dropout, 0, True, 1),
         "model.encoder_layers": (model.encoder_layers, 0, True, math.inf),
+        "data.gain_db": (data.gain_db, 0, True, math.inf),
         "data.size": (data.size, 2, True, math.inf),  # sides of composed frames are even
         "model.class_threshold": (model.class_threshold, 0, False, 1),
         "optim.lr": (optim.lr, 0, False, math.inf),

@@ -31,6 +31,7 @@ from avsegcli.synthesis.composer import ComposedDataset, Composer
 from avsegcli.synthesis.parts import Parts
 from avsegcli.synthesis.ranges import CompositionSettings
 from avsegcli.synthesis.sampler import Task
+from avsegcli.training.augment import augment, jitter_size
 from avsegcli.training.interrupt import ECHO
 
 # Composed for validation, for each 40 clips of an epoch; a data set on disk has its own.
@@ -89,7 +90,7 @@ class StoredData:
         batches = _share(order, self.config.batch_size, self.processes)
         pools = [batches[i : i + POOL].ravel().tolist() for i in range(0, len(batches), POOL)]
         pools_done, skip = divmod(skip, POOL)
-        samples = _Samples(self.clips, self.config)
+        samples = _AugmentedSamples(self.clips, self.config, (self.seed, epoch))
         loaded = _load(samples, pools[pools_done:], self.config, self.processes, ahead=1)
         yield from islice(loaded, skip, None)
 
@@ -169,6 +170,23 @@ class _Samples(Dataset[Sample | AvsegError]):
             )
         except AvsegError as error:
             return error  # raised in a worker, it would come out as that worker's traceback
+
+
+class _AugmentedSamples(Dataset[Sample | AvsegError]):
+    """Stored clips; each is changed at random, in an epoch always in the same way."""
+
+    def __init__(self, clips: ClipDataset, config: DataConfig, seed: tuple[int, int]) -> None:
+        self.clips, self.config, self.seed = clips, config, seed
+        self.convention = cast("Convention", config.convention)
+
+    def __getitem__(self, index: int) -> Sample | AvsegError:
+        rng = np.random.default_rng((*self.seed, index))
+        try:
+            clip = augment(self.clips[index], self.config, rng)
+            size = jitter_size(self.config, rng)
+            return make_sample(clip, len(self.clips.classes) - 1, size, self.convention)
+        except AvsegError as error:
+            return error  # as in `_Samples`
 
 
 class _ShapedSamples(Dataset[Sample | AvsegError]):

@@ -93,13 +93,14 @@ def start_training(
         log_with=log_with,
         report=report,
     )
+    warnings: list[str] = []
     if resume:
         _resume(trainer, data)
         if trainer.is_done:
             ddp.shutdown()
             return
     else:
-        _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
+        warnings = _initialise(trainer, backbone_weights, audio_weights, init)
         if init is not None:
             _take(trainer.model, init, init_modules, trainer.report)
         trainer.restart_average()
@@ -118,12 +119,20 @@ def start_training(
         f"training on {where}{ddp.device.type}: {train.batches_per_epoch} batches of "
         f"{config.data.batch_size} clips an epoch, {len(val)} clips to validate"
     )
+    best, last, state = (f"{size / 1e9:.2g} GB" for size in trainer.file_sizes())
+    trainer.report(
+        f"{out} will hold best.safetensors ({best}), last.safetensors ({last}), state.pt ({state})"
+    )
+    for warning in warnings:
+        trainer.report(f"WARNING: {warning}")
     try:
         trainer.fit()
     except DataError:
         if ddp.is_main and not has_results(out):
             remove_run(out)  # nothing was learned before the damaged clip
         raise
+    for warning in warnings:
+        trainer.report(f"WARNING: {warning}")
     ddp.shutdown()
 
 
@@ -163,25 +172,37 @@ def _resume(trainer: Trainer, data: Mapping[str, str | None]) -> None:
 
 
 def _initialise(
-    model: QSD,
+    trainer: Trainer,
     backbone_weights: Path | None,
     audio_weights: Path | None,
     init: Path | None,
-    report: Callable[[str], None],
-) -> None:
-    """Fill the encoders of a new model; `init` may have them later."""
+) -> list[str]:
+    """Fill the encoders of a new model; `init` may have them later.
+
+    Returns:
+        Warnings of encoders that have random weights.
+    """
+    model, report, optim = trainer.model, trainer.report, trainer.config.optim
+    warnings = []
     if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
         load_backbone_weights(model.backbone, find(backbone_weights))
         report(f"backbone from {backbone_weights}")
     elif init is None:
-        report("the backbone begins from random weights; see --backbone-weights")
+        frozen = " and is partly frozen" if optim.frozen_stages or optim.frozen_affine else ""
+        warnings.append(
+            f"the backbone has random weights{frozen}; --backbone-weights takes pretrained ones"
+        )
     if audio_weights is not None:
         load_audio_weights(model.audio_encoder, find(audio_weights))
         report(f"audio encoder from {audio_weights}")
     elif init is None:
-        report("the audio encoder begins from random weights; see --audio-weights")
+        frozen = "" if optim.audio_lr_factor else " and is frozen"
+        warnings.append(
+            f"the audio encoder has random weights{frozen}; --audio-weights takes pretrained ones"
+        )
+    return warnings
 
 
 def _take(model: QSD, init: Path, modules: Collection[str], report: Callable[[str], None]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +133,17 @@ class Trainer:
         """Begin the moving average anew, from the weights that the model has now."""
         decay = self.config.optim.ema_decay
         self.average = ModelEMA(self.model, decay) if decay else None
+
+    def file_sizes(self) -> tuple[int, int, int]:
+        """Estimate the bytes of best.safetensors, last.safetensors and state.pt.
+
+        The optimizer keeps two moments of what is trained, and nothing of what is frozen.
+        """
+        weights = _count_bytes(self.model.state_dict().values())
+        trained = (p for group in self.optimizer.param_groups for p in group["params"])
+        average = 0 if self.average is None else weights
+        best = weights // 2 if self.config.optim.half_best else weights
+        return best, weights, weights + 2 * _count_bytes(trained) + average
 
     @property
     def is_done(self) -> bool:
@@ -371,6 +382,7 @@ class Trainer:
                     self.config.model,
                     self.classes,
                     name=self.name,
+                    half=path.stem == "best" and self.config.optim.half_best,
                     settings=self.config,
                     reached={
                         "epoch": epoch,
@@ -484,6 +496,10 @@ class Trainer:
         """Name the settings that are not as the run began with, as the end of a sentence."""
         changes = changed_settings(self.run, self.config)
         return f": {', '.join(changes)}" if changes else ""
+
+
+def _count_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _logged(scores: Scores) -> dict[str, float | None]:

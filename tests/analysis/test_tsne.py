@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
+import torch
 
 from avsegcli.analysis import tsne
-from avsegcli.analysis.tsne import ClipSemantics, embed, study_mixtures
-from avsegcli.datasets.registry import open_clips
+from avsegcli.analysis.tsne import ClipSemantics, choose_tokens, embed, study_mixtures
+from avsegcli.datasets.registry import open_clips, open_dataset
 from avsegcli.errors import DataError
+from avsegcli.inference.checkpoint import save_checkpoint
 from avsegcli.inference.torch_predictor import Predictor
+from avsegcli.model.qsd import build_qsd
+from avsegcli.synthesis.fake_avsbench import write_fake
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -38,6 +42,41 @@ def test_a_mixture_is_not_compared_with_the_clips_that_it_is_made_of():
     tokens = np.concatenate([vector(1, 0, 0), vector(0, 1, 0)])
     mixture = ClipSemantics(("cat9", "dog1"), ("cat", "dog"), vector(0, 0, 0), tokens, tokens)
     assert tsne._nearness(CLASSES, moved, [mixture], tokens=True).ratio == 0
+
+
+def test_without_a_head_the_token_nearest_to_its_class_is_chosen():
+    # One of three tokens says the class, another one in each clip; the others say nothing.
+    rng = np.random.default_rng(0)
+
+    def sound(name, classes, places):
+        tokens = 0.1 * rng.standard_normal((3, 8)).astype(np.float32)
+        for place, token in enumerate(places):
+            tokens[token, CLASSES.index(classes[place])] += 5
+        wrong = tokens[[(place + 1) % 3 for place in places]]
+        return ClipSemantics((name,), classes, tokens[:1], tokens, wrong)
+
+    singles = [sound(f"{name}{n}", (name,), [0 if n else 2]) for name in CLASSES for n in (0, 1, 2)]
+    mixture = sound("mix", ("cat", "owl"), [2, 0])
+    found, (mixed,) = choose_tokens(CLASSES, singles, [mixture])
+    for chosen in found:
+        assert chosen.said[0].argmax() == CLASSES.index(chosen.classes[0])
+        assert chosen.said[0].max() > 4
+    assert np.array_equal(mixed.said, mixture.tokens[[2, 0]])
+    assert tsne._nearness(CLASSES, found, [mixed], tokens=True).hits == 1
+
+
+def test_a_model_of_avsbench_semantic_is_studied_without_its_head(tiny, tmp_path):
+    write_fake(tmp_path, "avss", clips=24)
+    clips = open_dataset("avss", "test", tmp_path)
+    path = tmp_path / "avss.safetensors"
+    torch.manual_seed(0)
+    model = build_qsd(tiny, len(clips.classes) - 1)
+    torch.nn.init.constant_(model.token_classes.weight, 0.0)  # as if it were never trained
+    save_checkpoint(path, model, tiny, clips.classes, name="avss")
+    study = study_mixtures(Predictor(path, "cpu"), clips, num_mixtures=3)
+    assert len(study.classes) >= 3
+    for heard in study.singles:
+        assert (heard.tokens == heard.said).all(1).any()
 
 
 def test_sounds_of_one_class_are_mixed_in_pairs(untrained, single_clips):

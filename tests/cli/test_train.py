@@ -147,6 +147,21 @@ def test_resume_alone_goes_on_as_the_run_began(toy_parts, tiny_toml, tmp_path, c
     assert load_checkpoint(run / "last.safetensors").name == "r50"
 
 
+def test_random_weights_are_warned_of_at_the_start_and_at_the_end(
+    toy_parts, tiny_toml, tmp_path, capsys
+):
+    options = ["--config", str(tiny_toml), "--device", "cpu", "--preset", "r50"]
+    small = ["--set", "model.backbone=efficientnet-lite0", "--set", "model.attention=plain"]
+    run = ["--data", str(toy_parts), "--out", str(tmp_path / "run")]
+    assert main(["train", *run, *options, *small]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    (first, last) = (n for n, line in enumerate(lines) if "the audio encoder has random" in line)
+    assert lines[first].startswith("WARNING: ")
+    assert "and is frozen; --audio-weights takes" in lines[first]
+    assert last == len(lines) - 1
+    assert re.search(r"will hold best\.safetensors \([\d.]+ GB\)", "\n".join(lines[:first]))
+
+
 def test_a_run_that_is_resumed_is_named_once(train, finished, capsys):
     assert train("--resume", str(finished)) == 2
     assert two_lines(capsys)[1] == "Name the run once."

@@ -463,6 +463,29 @@ def test_scale_and_shift_of_frozen_norms_do_not_move(tmp_path):
     assert {key for key in changed if key.startswith("backbone.")}
 
 
+def test_the_optimizer_keeps_nothing_of_what_is_frozen(tmp_path):
+    frozen = "optim.audio_lr_factor=0", "optim.frozen_stages=2", "optim.epochs=1"
+    trainer = make_trainer(tmp_path, *frozen)
+    trainer.fit()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept = sum(s["exp_avg"].numel() for s in state["optimizer"]["state"].values())
+    parameters = dict(trainer.model.named_parameters())
+    trained = {key: p for key, p in parameters.items() if p.requires_grad}
+    assert kept <= sum(p.numel() for p in trained.values())
+    assert not [key for key in trained if re.match(r"audio_encoder|backbone\.stages\.[01]", key)]
+
+
+def test_file_sizes_are_told_as_they_will_be(tmp_path):
+    trainer = make_trainer(tmp_path, "optim.epochs=1", "optim.half_best=true")
+    trainer.fit()
+    files = [tmp_path / name for name in ("best.safetensors", "last.safetensors", "state.pt")]
+    for file, size in zip(files, trainer.file_sizes(), strict=True):
+        assert file.stat().st_size == pytest.approx(size, rel=0.1)
+    assert files[0].stat().st_size < 0.55 * files[1].stat().st_size
+    best, last = (load_checkpoint(file).model.state_dict() for file in files[:2])
+    torch.testing.assert_close(best, last, rtol=1e-3, atol=1e-4)
+
+
 def test_frozen_norm_keeps_statistics_while_weights_move(tmp_path):
     changed = moved(make_trainer(tmp_path, "optim.epochs=1", "optim.frozen_norm=true"))
     of_backbone = {key for key in changed if key.startswith("backbone.")}
