@@ -56,9 +56,10 @@ class ModelConfig:
     quantization: bool = True
     recombination: bool = True
     calibration: bool = True
-    # Exponents of the class scores of decoder, tokens, sound and picture (their product); only
-    # training on clips with labels of heard and visible classes teaches the latter three.
-    score_fusion: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    # Exponents of decoder, tokens, audio classifier, picture and AudioSet's tags in a query's class
+    # score; only clips that say what is heard and what is visible teach the middle three.
+    score_fusion: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 0.0)
+    visible_share: float = 0.0  # of the picture alone in the masks, beside the queries
     class_threshold: float = 0.25  # a query of this class probability is just heard
 
 
@@ -89,6 +90,7 @@ class DataConfig:
     workers: int = -1  # of each process; -1: as many as it has CPUs to spare, at most 8
     clips_per_epoch: int = 4000  # of composed clips; a data set on disk has its own length
     convention: str = "aligned"  # of the log-mel examples: aligned, avsbench, stored
+    classes: tuple[str, ...] = ()  # of a parts folder; none: its folders of objects
     task: str = "semantic"  # of composed clips: single, multi, semantic
     # Augmentation of clips on disk, at random for each clip and epoch.
     flip: float = 0.5  # share of the clips that is mirrored
@@ -111,6 +113,7 @@ class OptimConfig:
     weight_decay: float = 5e-4
     clip_norm: float = 0.1
     epochs: int = 13
+    visible_epochs: int = 0  # at the beginning: only what is visible is learned
     warmup_steps: int = 0
     schedule: str = "step"  # step (x 0.1 at `milestones`), cosine
     milestones: tuple[int, ...] = (8, 10)  # epochs
@@ -195,13 +198,10 @@ def _find_senseless(config: Config) -> list[str]:
         problems.append("'model.pyramid_dim' should be a multiple of 8 from 32 on")
     if model.hidden_dim % model.num_heads:
         problems.append("'model.hidden_dim' should be a multiple of 'model.num_heads'")
-    lengths = {
-        "score_fusion": (model.score_fusion, 4),
-        "codebook_warmup": (model.codebook_warmup, 2),
-    }
-    for key, (values, length) in lengths.items():
-        if len(values) != length:
-            problems.append(f"'model.{key}' should have {length} values")
+    if len(model.score_fusion) not in (4, 5):  # four: without tags
+        problems.append("'model.score_fusion' should have 5 values")
+    if len(model.codebook_warmup) != 2:
+        problems.append("'model.codebook_warmup' should have 2 values")
     warmup = model.codebook_warmup
     if len(warmup) == 2 and any(warmup) and not 0 <= warmup[0] < warmup[1]:
         problems.append("'model.codebook_warmup' should be two steps, the earlier first, or 0, 0")
@@ -273,6 +273,11 @@ def _build(kind: Any, values: dict[str, Any], prefix: str, problems: list[str]) 
                 arguments[key] = _build(type(default), value, f"{prefix}{key}.", problems)
             else:
                 problems.append(f"'{prefix}{key}' is a table of settings, not {value!r}")
+        elif default == ():
+            if isinstance(value, list | tuple) and all(isinstance(x, str) for x in value):
+                arguments[key] = tuple(value)
+            else:
+                problems.append(f"'{prefix}{key}' should be a list of names, not {value!r}")
         elif isinstance(default, tuple):
             numbers = int | float if isinstance(default[0], float) else int
             if isinstance(value, list | tuple) and all(isinstance(x, numbers) for x in value):
@@ -412,7 +417,9 @@ def _to_toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return _quote(value)
-    return repr(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_to_toml, value))}]"
+    return repr(value)
 
 
 def _quote(value: str) -> str:

@@ -75,6 +75,14 @@ def train(
         ),
     ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to begin from.")] = None,
+    pools: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--pool",
+            help="Clips with backbone features, of 'avseg data encode'; repeatable. --data then "
+            "names the parts folder to validate on.",
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -136,6 +144,7 @@ def train(
         backbone_weights=backbone_weights,
         audio_weights=audio_weights,
         init=init,
+        pools=pools or (),
         resume=resume is not None,
         force=force,
         log_with=begun.get("log_with", ()) if log_with is None else log_with.split(","),

@@ -23,6 +23,9 @@ class Clip(NamedTuple):
     visible: NDArray[np.uint8] | None  # (T, H, W), every visible object, sounding or not
     heard: NDArray[np.bool_] | None  # (T, L + 1), classes heard in second t, off screen too
     log_mel_file: Path | None = None  # examples that the data set carries itself
+    imagined: NDArray[np.bool_] | None = (
+        None  # (T, L + 1), heard classes that are not in `waveform`
+    )
 
 
 class ClipDataset(Protocol):

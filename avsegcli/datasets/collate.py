@@ -40,6 +40,7 @@ class Sample(NamedTuple):
     target: Target
     heard: Tensor  # (T, L), 1 where a class is heard, -1 where nobody knows
     visible: Tensor  # uint8 (T, h, w), class index of what is seen at stride 4; 255 unknown
+    imagined: Tensor  # bool (T, L), heard classes whose sound is not in `log_mel`
 
 
 class Objects(NamedTuple):
@@ -83,7 +84,11 @@ class Batch(NamedTuple):
     annotated: Tensor  # bool (B, T)
     heard: Tensor  # (B, T, L)
     visible: Tensor  # uint8 (B, T, h, w)
+    imagined: Tensor  # bool (B, T, L)
     present: Tensor | None = None  # bool (B, T), False: fills a shorter clip
+    # The backbone's C2..C5 of the frames, (B * T, C, h, w) each, where they are known; `frames`
+    # then has no channels.
+    features: list[Tensor] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Move everything to a device but for what `Objects` keeps on the host."""
@@ -102,7 +107,9 @@ class Batch(NamedTuple):
             annotated=move(self.annotated),
             heard=move(self.heard),
             visible=move(self.visible),
+            imagined=move(self.imagined),
             present=None if self.present is None else move(self.present),
+            features=None if self.features is None else [move(x) for x in self.features],
         )
 
 
@@ -134,6 +141,9 @@ def make_sample(
     heard = np.full((len(frames), num_classes), -1.0, np.float32)
     if clip.heard is not None:
         heard[:] = clip.heard[:, 1:]
+    imagined = np.zeros((len(frames), num_classes), bool)
+    if clip.imagined is not None:
+        imagined[:] = clip.imagined[:, 1:]
     half = CELL // 2
     return Sample(
         frames=torch.from_numpy(frames).permute(0, 3, 1, 2),
@@ -142,6 +152,7 @@ def make_sample(
         target=_make_target(labels, clip.annotated),
         heard=torch.from_numpy(heard),
         visible=torch.from_numpy(visible[:, half::CELL, half::CELL].copy()),
+        imagined=torch.from_numpy(imagined),
     )
 
 
@@ -176,6 +187,7 @@ def collate(samples: list[Sample]) -> Batch:
         annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.stack([s.heard for s in samples]),
         visible=torch.stack([pad(s.visible, CELL, IGNORE) for s in samples]),
+        imagined=torch.stack([s.imagined for s in samples]),
         present=None if bool(present.all()) else present,
     )
 
@@ -209,6 +221,7 @@ def _fill_up(sample: Sample, num_frames: int) -> Sample:
         ),
         heard=fill(sample.heard, -1),
         visible=fill(sample.visible, IGNORE),
+        imagined=fill(sample.imagined, False),
     )
 
 

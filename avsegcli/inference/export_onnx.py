@@ -10,10 +10,13 @@ in single precision. The metadata entry "avseg" says, as JSON, what the graph wa
 """
 
 import json
+import struct
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +35,16 @@ OPSET = 18
 HALF_FROM = 256  # values; smaller tensors stay in single precision
 
 
-def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> None:
+def export_graph(
+    weights: Path | None, output: Path, *, external: bool = False, force: bool = False
+) -> None:
     """Write the graph of a checkpoint.
 
     Args:
         weights: a checkpoint; None: the packaged one.
         output: ends in .onnx; it appears when it is complete.
+        external: leave the large weights in the checkpoint, which must lie beside `output` and
+            hold half precision; the graph refers to their places in it.
         force: replace `output` if it exists.
 
     Raises:
@@ -51,6 +58,10 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
     except ImportError as error:
         raise AvsegError("the package onnx is missing", install_hint("export")) from error
     weights = packaged_weights() if weights is None else weights
+    if external and weights.resolve().parent != output.resolve().parent:
+        raise ConfigError(
+            f"{output} cannot refer to weights in another folder", f"write it beside {weights}"
+        )
     loaded = load_checkpoint(weights)
     said = {
         "name": loaded.name,
@@ -62,7 +73,7 @@ def export_graph(weights: Path | None, output: Path, *, force: bool = False) -> 
         path = Path(folder) / "graph.onnx"
         _trace(loaded, path)
         graph = onnx.load(path)
-    _store_in_half(graph.graph, weights)
+    _store_in_half(graph.graph, weights, _places(weights) if external else {})
     graph.metadata_props.add(key="avseg", value=json.dumps(said))
     write_atomically(output, graph.SerializeToString())
 
@@ -76,7 +87,10 @@ class _NetworkWithPostprocess(nn.Module):
 
     def forward(self, frames: Tensor, log_mel: Tensor, valid: Tensor) -> Tensor:
         output = self.network(frames, log_mel, valid)
-        return class_probs(output, self.config.class_threshold, self.config.score_fusion)[0]
+        config = self.config
+        return class_probs(
+            output, config.class_threshold, config.score_fusion, config.visible_share
+        )[0]
 
 
 def _trace(loaded: LoadedModel, path: Path) -> None:
@@ -100,6 +114,7 @@ def _trace(loaded: LoadedModel, path: Path) -> None:
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
+                do_constant_folding=False,  # the weights stay as the checkpoint has them
                 input_names=["frames", "log_mel", "valid"],
                 output_names=["probs"],
                 dynamic_axes=axes,
@@ -110,8 +125,33 @@ def _trace(loaded: LoadedModel, path: Path) -> None:
         ) from error
 
 
-def _store_in_half(graph: object, weights: Path) -> None:
-    """Store large weights as fp16, cast to fp32 where they are used; ONNX Runtime does so once."""
+class _Place(NamedTuple):
+    """Where a half-precision tensor lies in a safetensors file."""
+
+    file: str
+    offset: int  # bytes
+    length: int
+    shape: tuple[int, ...]
+
+
+def _places(weights: Path) -> dict[str, _Place]:
+    """Find the half-precision tensors of a checkpoint by name."""
+    with weights.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    return {
+        name: _Place(weights.name, 8 + size + begin, end - begin, tuple(entry["shape"]))
+        for name, entry in header.items()
+        if name != "__metadata__" and entry["dtype"] == "F16"
+        for begin, end in [entry["data_offsets"]]
+    }
+
+
+def _store_in_half(graph: object, weights: Path, places: Mapping[str, _Place]) -> None:
+    """Store large weights as fp16, cast to fp32 where they are used; ONNX Runtime does so once.
+
+    Those that have a place in a checkpoint are not stored again.
+    """
     import numpy as np
     from onnx import GraphProto, TensorProto, helper, numpy_helper
 
@@ -126,6 +166,16 @@ def _store_in_half(graph: object, weights: Path) -> None:
             raise WeightsError(f"{weights}: '{tensor.name}' does not fit half precision")
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        place = places.get(name.removeprefix("network."))
+        if place is not None and place.shape == values.shape:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (
+                ("location", place.file),
+                ("offset", place.offset),
+                ("length", place.length),
+            ):
+                tensor.external_data.add(key=key, value=str(value))
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    for place, node in enumerate(casts):
-        graph.node.insert(place, node)
+    for position, node in enumerate(casts):
+        graph.node.insert(position, node)

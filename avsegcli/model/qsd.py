@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avsegcli.config import ModelConfig
 from avsegcli.errors import ConfigError
-from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish, build_audio_encoder
-from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone, build_backbone
+from avsegcli.model.audio_encoder import AudioEncoder, build_audio_encoder
+from avsegcli.model.backbone import Backbone, build_backbone
 from avsegcli.model.codebook import Codebook, Quantized
 from avsegcli.model.decomposition import SemanticDecoder
 from avsegcli.model.deformable import DeformableEncoder
@@ -17,7 +16,9 @@ from avsegcli.model.fpn import FeaturePyramid, LightPyramid, build_pyramid
 from avsegcli.model.fusion import Fusion
 from avsegcli.model.mask_decoder import MaskDecoder, Predictions
 from avsegcli.model.recombination import Recombination
+from avsegcli.model.visible_head import VisibleHead
 from avsegcli.model.visual_encoder import Level, PlainEncoder
+from avsegcli.model.yamnet import TagPrior, YAMNet
 
 
 class QSDOutput(NamedTuple):
@@ -29,8 +30,9 @@ class QSDOutput(NamedTuple):
     # For the losses and for whoever wants to look inside:
     auxiliary: list[Predictions]  # after each earlier decoder layer, (B * T, Q, ...)
     audio_logits: Tensor  # (B, T, L), from the sound alone
+    tag_probs: Tensor | None  # (B, T, L), what AudioSet's tags say of the sound, if there are any
     token_logits: list[Tensor]  # of the clip (B, 1, N, L), of its frames (B, T, N, L)
-    visible_logits: Tensor  # (B, T, L + 1, h, w), from the picture alone, stride 16 or finer
+    visible_logits: Tensor  # (B, T, L + 1, h, w), from the picture alone, stride 8
     loss_commit: Tensor  # (), Eq. 9
     global_indices: Tensor | None  # (B, N), codes of the clip
     local_indices: Tensor | None  # (B, T, N), codes of each frame
@@ -46,9 +48,9 @@ class QSD(nn.Module):
 
     def __init__(
         self,
-        backbone: EfficientNetLite0 | TransformersBackbone,
+        backbone: Backbone,
         visual_encoder: PlainEncoder | DeformableEncoder,
-        audio_encoder: VGGish | SmallAudioEncoder,
+        audio_encoder: AudioEncoder,
         mask_decoder: MaskDecoder,
         pyramid: FeaturePyramid | LightPyramid,
         *,
@@ -71,14 +73,15 @@ class QSD(nn.Module):
         self.backbone = backbone
         self.visual_encoder = visual_encoder
         self.audio_encoder = audio_encoder
+        num_tags = getattr(audio_encoder, "num_tags", 0)
+        audio_dim = audio_encoder.dim + num_tags
         self.audio_project = nn.Sequential(
-            nn.Linear(audio_encoder.dim, hidden_dim), nn.LayerNorm(hidden_dim)
+            nn.Linear(audio_dim, hidden_dim), nn.LayerNorm(hidden_dim)
         )
-        self.heard = nn.Linear(hidden_dim, num_classes)
+        self.tag_prior = TagPrior(num_classes) if num_tags else None
+        self.heard = nn.Linear(audio_dim, num_classes)
         self.token_classes = nn.Linear(hidden_dim, num_classes) if decomposition else None
-        # What is visible: fine cells say where, the backbone's deepest features know what.
-        self.visible = nn.Conv2d(hidden_dim, num_classes + 1, 1)
-        self.visible_deep = nn.Conv2d(backbone.channels[-1], num_classes + 1, 1)
+        self.visible = VisibleHead(backbone.channels, hidden_dim, num_classes + 1)
         for head in (self.heard, self.token_classes):
             if head is not None:
                 nn.init.constant_(head.bias, -3.0)  # a class is rarely heard
@@ -102,42 +105,40 @@ class QSD(nn.Module):
 
     def forward(
         self,
-        frames: Tensor,
+        frames: Tensor | list[Tensor],
         log_mel: Tensor,
         valid: Tensor | None = None,
         present: Tensor | None = None,
+        imagined: Tensor | None = None,
     ) -> QSDOutput:
         """Segment what sounds.
 
         Args:
-            frames: ``(B, T, 3, H, W)``, ImageNet-normalised, H and W multiples of 32.
+            frames: ``(B, T, 3, H, W)``, ImageNet-normalised, H and W multiples of 32; or the
+                backbone's C2..C5 of such frames, ``(B * T, C, h, w)`` each.
             log_mel: VGGish examples, one for each frame, ``(B, T, 1, 96, 64)``.
             valid: bool ``(B, H, W)``, True = real, False = padding at the right or below; None:
                 all is real.
             present: bool ``(B, T)``, False = a frame that only fills a shorter clip up to T; what
                 is said of it means nothing, and it changes nothing that is said of the others.
                 None: all are.
+            imagined: bool ``(B, T, L)``, classes that are to be heard although they are not in
+                `log_mel`, see `TagPrior.imagine`; None: none are.
 
         Raises:
             ValueError: if H or W is no multiple of 32, or there are not as many examples as
                 frames.
         """
-        batch, num_frames, _, height, width = frames.shape
-        if height % 32 or width % 32:
-            raise ValueError(f"frames of {height} x {width}; both must be multiples of 32")
-        if log_mel.shape[:2] != frames.shape[:2]:
-            counts = tuple(log_mel.shape[:2]), (batch, num_frames)
-            raise ValueError("log-mel examples {} for frames {}".format(*counts))
+        batch, num_frames = log_mel.shape[:2]
+        features = self._encode_frames(frames, (batch, num_frames))  # C2..C5
         frame_valid = None
         if valid is not None:
             frame_valid = valid[:, None].expand(-1, num_frames, -1, -1).flatten(0, 1)
 
         # Encoders
-        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features = self.backbone(pictures)  # C2..C5
         visual: list[Level] = self.visual_encoder(features, frame_valid)  # F_v
-        audio = self.audio_encoder(log_mel.flatten(0, 1))  # (B * T, A)
-        audio = self.audio_project(audio).reshape(batch, num_frames, -1)  # F_a, (B, T, D)
+        sound, tag_probs = self._encode_sound(log_mel, imagined)  # (B, T, A)
+        audio = self.audio_project(sound)  # F_a, (B, T, D)
         fused = self._fuse(audio, visual, present)  # F'_a, (B, T, D)
 
         # Global decomposition
@@ -177,7 +178,7 @@ class QSD(nn.Module):
             if stride <= 32
         ]
         mask_features = self.pyramid(encoded, finer)
-        extent = None if frame_valid is None else _extent(frame_valid).to(frames.dtype)
+        extent = None if frame_valid is None else _extent(frame_valid).to(mask_features.dtype)
         predictions: list[Predictions] = self.mask_decoder(
             queries, recombined, mask_features, extent
         )
@@ -187,13 +188,65 @@ class QSD(nn.Module):
             class_logits=classes,
             boxes=boxes,
             auxiliary=predictions[:-1],
-            audio_logits=self.heard(audio),
+            audio_logits=self.heard(sound),
+            tag_probs=tag_probs,
             token_logits=token_logits,
-            visible_logits=_by_clip(self._see(visual[0].features, features[-1]), num_frames),
+            visible_logits=_by_clip(self.visible(features, visual[0].features), num_frames),
             loss_commit=loss_commit,
             global_indices=global_indices,
             local_indices=None if local_indices is None else _by_clip(local_indices, num_frames),
         )
+
+    def segment_visible(self, frames: Tensor | list[Tensor], valid: Tensor | None = None) -> Tensor:
+        """Classify what is visible without looking at the sound.
+
+        Args:
+            frames: as of `forward`.
+            valid: as of `forward`.
+
+        Returns:
+            Logits ``(B, T, L + 1, H / 8, W / 8)``; for features ``(B * T, 1, ...)``.
+        """
+        clips = frames.shape[:2] if isinstance(frames, Tensor) else (len(frames[0]), 1)
+        features = self._encode_frames(frames, clips)
+        frame_valid = None
+        if valid is not None:
+            each = len(features[0]) // len(valid)
+            frame_valid = valid.repeat_interleave(each, 0)
+        visual = self.visual_encoder(features, frame_valid)
+        logits = self.visible(features, visual[0].features)
+        return logits.reshape(*clips, *logits.shape[1:])
+
+    def _encode_frames(self, frames: Tensor | list[Tensor], clips: tuple[int, int]) -> list[Tensor]:
+        if not isinstance(frames, Tensor):
+            return frames
+        height, width = frames.shape[-2:]
+        if height % 32 or width % 32:
+            raise ValueError(f"frames of {height} x {width}; both must be multiples of 32")
+        if tuple(frames.shape[:2]) != tuple(clips):
+            counts = tuple(clips), tuple(frames.shape[:2])
+            raise ValueError("log-mel examples {} for frames {}".format(*counts))
+        pictures = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features: list[Tensor] = self.backbone(pictures)
+        return features
+
+    def _encode_sound(
+        self, log_mel: Tensor, imagined: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode the sound ``(B, T, A)``, and say what its tags mean, ``(B, T, L)``."""
+        batch, num_frames = log_mel.shape[:2]
+        encoded = self.audio_encoder(log_mel.flatten(0, 1))
+        if self.tag_prior is None or not isinstance(self.audio_encoder, YAMNet):
+            return encoded.reshape(batch, num_frames, -1), None
+        embedding, tags = encoded
+        if imagined is not None and imagined.any():
+            classifier = self.audio_encoder.classifier
+            embedding, tags = self.tag_prior.imagine(
+                classifier, embedding, tags, imagined.flatten(0, 1)
+            )
+        # Softened, since a weak tag says something too.
+        sound = torch.cat([embedding, (tags / 2).sigmoid()], dim=1)
+        return tuple(_by_clip(x, num_frames) for x in (sound, self.tag_prior(tags)))
 
     def _fuse(self, audio: Tensor, visual: list[Level], present: Tensor | None) -> Tensor:
         """Let the sound of each frame look at level C5 of all frames of its clip."""
@@ -209,13 +262,6 @@ class QSD(nn.Module):
             valid = there if valid is None else valid & there
         seen, position = (_by_clip(x, num_frames).flatten(1, 2) for x in (tokens, position))
         return self.fusion(audio, seen, position, valid)
-
-    def _see(self, fine: Tensor, deep: Tensor) -> Tensor:
-        """Classify each cell of the finest encoded level, with the help of C5."""
-        logits: Tensor = self.visible(fine)
-        return logits + F.interpolate(
-            self.visible_deep(deep), size=fine.shape[-2:], mode="bilinear", align_corners=False
-        )
 
     def _quantize(self, tokens: Tensor, *, update: bool) -> tuple[Tensor, Tensor | None, Tensor]:
         if self.codebook is None:

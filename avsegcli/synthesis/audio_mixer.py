@@ -64,7 +64,7 @@ def draw_soundtrack(
     """
     num_samples = num_frames * SAMPLE_RATE
     gains = [rng.uniform(*settings.gain_db) for _ in sources]
-    spans = [_draw_spans(rng, num_frames, settings) for _ in sources]
+    spans = [draw_spans(rng, num_frames, settings) for _ in sources]
     voices = np.zeros((len(sources), num_samples), np.float32)
     for voice, source, gain, when in zip(voices, sources, gains, spans, strict=True):
         for start, end in when:
@@ -113,7 +113,7 @@ def _amplitude(db: float) -> float:
     return float(10 ** (db / 20))
 
 
-def _draw_spans(
+def draw_spans(
     rng: Generator, num_frames: int, settings: CompositionSettings
 ) -> list[tuple[int, int]]:
     """When a source sounds, in samples: all the time, once, or twice; a second at least."""

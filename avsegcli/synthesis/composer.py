@@ -12,8 +12,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from avsegcli.audio.log_mel import SAMPLE_RATE
 from avsegcli.datasets.clip import IGNORE, Clip
-from avsegcli.synthesis.audio_mixer import Soundtrack, Source, draw_soundtrack
+from avsegcli.synthesis.audio_mixer import Soundtrack, Source, draw_soundtrack, draw_spans
 from avsegcli.synthesis.camera import draw_camera, film, frame_times
 from avsegcli.synthesis.degradation import draw_degradation
 from avsegcli.synthesis.geometry import REFERENCE_EDGE
@@ -97,6 +98,9 @@ class Composer:
         scene = self._sampler.draw(scene_rng)
         frames, visible, picture_record = self._draw_picture(picture_rng, scene)
         sound = self._draw_sound(sound_rng, scene)
+        imagined = self._imagine(sound_rng, scene) if scene.imagined else None
+        if imagined is not None:
+            sound = sound._replace(heard=sound.heard | imagined)
 
         labels = np.empty_like(visible)
         for t, heard in enumerate(sound.heard):
@@ -106,7 +110,16 @@ class Composer:
             labels[t] = shown[visible[t]]
         name = clip_name(self.parts.split, seed, index)
         annotated = np.ones(self.num_frames, bool)
-        clip = Clip(name, frames, sound.waveform, labels, annotated, visible, sound.heard)
+        clip = Clip(
+            name,
+            frames,
+            sound.waveform,
+            labels,
+            annotated,
+            visible,
+            sound.heard,
+            imagined=imagined,
+        )
         record = {
             "name": name,
             "seed": seed,
@@ -207,6 +220,15 @@ class Composer:
         return draw_soundtrack(
             rng, sources, noise, self.num_frames, len(self.classes), self.train, self.settings
         )
+
+    def _imagine(self, rng: Generator, scene: SampledScene) -> NDArray[np.bool_]:
+        """Draw the seconds in which each imagined class sounds, ``(T, L + 1)``."""
+        imagined = np.zeros((self.num_frames, len(self.classes)), bool)
+        for index in sorted(scene.imagined):
+            for start, end in draw_spans(rng, self.num_frames, self.settings):
+                first, last = round(start / SAMPLE_RATE), round(end / SAMPLE_RATE)
+                imagined[first : max(last, first + 1), index] = True
+        return imagined
 
     def _sound_record(self, sound: Soundtrack) -> dict[str, Any]:
         record = dict(sound.record)

@@ -8,12 +8,13 @@
     scenes/<split>-<source>-<id>.{jpg,png}              photo and its mask of class indices
     scenes/classes.json                                 {"background": 0, "<class>": index, ...}
 
-The names of the folders are the classes, the start of a file's name is its split.
+The names of the folders are the classes unless a list says otherwise, the start of a file's name
+is its split.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ PICTURES = {".webp", ".png", ".jpg", ".jpeg"}
 PHOTOS = {".jpg", ".jpeg", ".webp"}
 RECORDINGS = {".ogg", ".wav", ".flac", ".mp3"}
 LOUDNESS_BLOCK = 320  # samples: 20 ms
+FEW = 3  # recordings; with fewer of them a class cannot be learned by its sound
 
 
 class Scene(NamedTuple):
@@ -59,39 +61,41 @@ class Parts:
     Args:
         root: a parts folder.
         split: "train", "val" or "test".
+        classes: names without background; empty: the folders of objects. A silent thing
+            that is named here is a class; one that is not named is background.
 
     Attributes:
-        classes: "background", then the class folders in alphabetical order.
+        classes: "background", then the others in alphabetical order.
         objects: class index to its cutouts; only classes that have some.
         things: name of a silent thing to its cutouts.
         backgrounds: photos to paste on.
         scenes: class index to the photos that show it.
         scene_classes: photo to the class indices that it shows.
         sounds: class index to its recordings.
+        unrecorded: classes with pictures but fewer than `FEW` recordings; only with `classes`.
         noises: kind of noise to its recordings.
 
     Raises:
         DataError: if the folder is none, or no class can be both seen and heard in this split.
     """
 
-    def __init__(self, root: Path, split: str) -> None:
-        self.root, self.split = Path(root), split
+    def __init__(self, root: Path, split: str, classes: Sequence[str] = ()) -> None:
+        self.root, self.split, self._chosen = Path(root), split, tuple(classes)
         if not self.root.is_dir():
             raise DataError(
                 f"{root}: no such parts folder",
                 "it must hold objects/<class>/, sounds/<class>/ and backgrounds/",
             )
-        names = {
-            folder.name
-            for kind in ("objects", "sounds")
-            for folder in _folders(self.root / kind)
-            if not folder.name.startswith("_")
-        }
-        self.classes: tuple[str, ...] = ("background", *sorted(names))
+        seen = [folder.name for folder in _folders(self.root / "objects")]
+        names = {name for name in seen if not name.startswith("_")}
+        self.classes: tuple[str, ...] = ("background", *sorted(classes or names))
         self._decoded: dict[Path, Any] = {}
         self.objects = self._by_class("objects", PICTURES)
         self.sounds = self._by_class("sounds", RECORDINGS)
         self.things = self._by_folder(self.root / "objects" / SILENT, PICTURES)
+        for index, name in enumerate(self.classes):
+            if name in self.things:
+                self.objects[index] = self.objects.get(index, ()) + self.things.pop(name)
         self.noises = self._by_folder(self.root / "noise", RECORDINGS)
         self.backgrounds = self._files(self.root / "backgrounds", PICTURES)
         self.scene_classes = {path: present for path, present in self._find_scenes() if present}
@@ -100,6 +104,12 @@ class Parts:
             for index in present:
                 by_class[index].append(path)
         self.scenes = {index: tuple(by_class[index]) for index in sorted(by_class)}
+        seen = set(self.objects) | set(self.scenes)
+        self.unrecorded = tuple(
+            index for index in sorted(seen) if classes and len(self.sounds.get(index, ())) < FEW
+        )
+        for index in self.unrecorded:
+            self.sounds.pop(index, None)
         self._refuse_if_useless()
 
     def _refuse_if_useless(self) -> None:
@@ -210,9 +220,9 @@ class Parts:
             for path in group:
                 self.recording(path)
 
-    def __reduce__(self) -> tuple[type["Parts"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["Parts"], tuple[Path, str, tuple[str, ...]]]:
         """Send only the place of the folder to another process, not what was decoded."""
-        return Parts, (self.root, self.split)
+        return Parts, (self.root, self.split, self._chosen)
 
 
 def splits_of(root: Path) -> tuple[str, ...]:

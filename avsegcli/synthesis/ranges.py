@@ -75,6 +75,7 @@ class CompositionSettings:
     tone_curve_db: float = 0.0  # standard deviation of a curve over the band; in train only
     narrow_band: float = 0.2  # nothing above 2.5 to 7 kHz; in train only
     room: float = 0.0  # a source sounds in a room of its own, up to 0.6 s long; in train only
+    imagined: float = 0.0  # a source has AudioSet tags in place of a recording; in train only
 
 
 _WINDS = {"clarinet", "flute", "harmonica", "saxophone", "trombone", "trumpet", "tuba"}
@@ -98,8 +99,9 @@ CLASSES_IN_NOISE = {
     "babble": {"person"},
     "baby_cry": {"person"},
     "children": {"person"},
-    "chainsaw": {"car"},
-    "siren": {"car"},
+    "chainsaw": {"car", "motorcycle"},
+    "siren": {"car", "truck", "bus"},
+    "clock": {"clock"},
     "sneeze": {"person"},
     "street_music": {"person", *INSTRUMENTS},
 }
@@ -111,7 +113,8 @@ SOUND_FAMILIES = (
     {"guitar", "harp", "sitar", "violin", "piano", "marimba"},
     {"bird", "hen"},
     {"cat", "dog", "lion"},
-    {"car", "helicopter"},
+    {"horse", "sheep"},
+    {"airplane", "boat", "bus", "car", "helicopter", "motorcycle", "train", "truck"},
 )
 
 

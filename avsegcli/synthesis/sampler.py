@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
+from avsegcli.audio.audioset import TAGS
 from avsegcli.errors import DataError
 from avsegcli.synthesis.parts import Parts
 from avsegcli.synthesis.ranges import (
@@ -33,6 +34,7 @@ class SampledScene:
     held: set[int] = field(default_factory=set)  # places in `objects`, each by the object before it
     sounding: set[int] = field(default_factory=set)  # seen and heard
     sounds: dict[int, Path] = field(default_factory=dict)  # of each class heard, seen or not
+    imagined: set[int] = field(default_factory=set)  # heard, but without a recording
     noise: Path | None = None
 
     def visible_classes(self) -> list[int]:
@@ -55,8 +57,11 @@ class SceneSampler:
     def __init__(self, parts: Parts, task: Task, settings: CompositionSettings) -> None:
         self.parts, self.task, self.settings = parts, task, settings
         self._pasted = sorted(parts.objects)
-        self._pasted_sounding = sorted(set(parts.objects) & set(parts.sounds))
-        self._scenes_sounding = sorted(set(parts.scenes) & set(parts.sounds))
+        self._audible = set(parts.sounds)
+        if settings.imagined:
+            self._audible |= {index for index in parts.unrecorded if self._has_tags(index)}
+        self._pasted_sounding = sorted(set(parts.objects) & self._audible)
+        self._scenes_sounding = sorted(set(parts.scenes) & self._audible)
         if task == "multi" and len(self._pasted_sounding) < 2:
             raise DataError(
                 f"{parts.root}: task multi needs two classes with cutouts and sounds "
@@ -90,9 +95,19 @@ class SceneSampler:
         rng.shuffle(scene.objects)
         self._sample_player(rng, scene)
         heard = scene.sounding | self._draw_off_screen(rng, scene, num_off_screen)
-        scene.sounds = {index: _pick(rng, parts.sounds[index]) for index in sorted(heard)}
+        scene.imagined = {
+            index
+            for index in sorted(heard)
+            if index not in parts.sounds
+            or (settings.imagined and rng.random() < settings.imagined and self._has_tags(index))
+        }
+        recorded = sorted(heard - scene.imagined)
+        scene.sounds = {index: _pick(rng, parts.sounds[index]) for index in recorded}
         self._sample_noise(rng, scene)
         return scene
+
+    def _has_tags(self, index: int) -> bool:
+        return bool(TAGS.get(self.parts.classes[index]))
 
     def _draw_counts(self, rng: Generator) -> tuple[int, int]:
         """How many classes are seen and heard, and how many are heard only."""
@@ -123,7 +138,7 @@ class SceneSampler:
         scene.sounding.add(scene.focus)
         for other in scene.scene_classes:
             joins = rng.random() < self.settings.scene_class_sounds
-            if joins and self.task == "semantic" and other in self.parts.sounds:
+            if joins and self.task == "semantic" and other in self._audible:
                 scene.sounding.add(other)
 
     def _sample_sounding(self, rng: Generator, scene: SampledScene, wanted: int) -> None:
@@ -171,7 +186,7 @@ class SceneSampler:
         things = {path.parent.name for index, path in scene.objects if index == 0}
         free = [
             index
-            for index in self.parts.sounds
+            for index in sorted(self._audible)
             if may_sound_off_screen(self.parts.classes[index], visible_classes)
             and things.isdisjoint(things_to_avoid(self.parts.names([index])))
         ]

@@ -209,7 +209,8 @@ def _collate(size: int, samples: list[Sample | AvsegError]) -> list[Batch] | Avs
     return [collate([good[number] for number in group]) for group in sorted(groups, key=min)]
 
 
-def _begin_worker(_worker: int) -> None:
+def begin_worker(_worker: int) -> None:
+    """Set up a process that loads clips."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     # Slurm asks all processes of a job to end. A worker that fails then would stop the main process
@@ -222,7 +223,7 @@ def _begin_ddp_worker(worker: int) -> None:
 
     Then workers are told to stop; if they do not listen, by SIGTERM.
     """
-    _begin_worker(worker)
+    begin_worker(worker)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked: list[float] = []
 
@@ -248,7 +249,7 @@ def _load(
         batch_sampler=indices,  # type: ignore[arg-type]  # any iterable of lists will do
         num_workers=workers,
         collate_fn=partial(_collate, config.batch_size),
-        worker_init_fn=_begin_worker if processes.world_size == 1 else _begin_ddp_worker,
+        worker_init_fn=begin_worker if processes.world_size == 1 else _begin_ddp_worker,
         prefetch_factor=ahead if workers else None,
         pin_memory=torch.cuda.is_available(),
         # A loader draws a number when it starts. Not of the global generator: a resumed epoch
@@ -309,15 +310,20 @@ def open_training(
         raise ConfigError(
             f"clips composed of {folder} have no log-mel files to read", "Leave --convention out."
         )
+    composed = validation_clips(folder, config, seed)
+    parts = Parts(folder, "train", config.classes)
+    parts.preload()
+    return ComposedData(parts, config, seed, processes), composed
+
+
+def validation_clips(parts: Path, config: DataConfig, seed: int) -> ComposedDataset:
+    """Compose the clips that a run on a parts folder is validated on."""
     held_out = Composer(
-        Parts(folder, "val"),
+        Parts(parts, "val", config.classes),
         task=cast("Task", config.task),
         num_frames=5,
         size=config.size,
         aspect="mixed",
     )
     num_clips = int(np.clip(config.clips_per_epoch // 40, *VALIDATION_CLIPS))
-    composed = ComposedDataset(held_out, seed, num_clips)
-    parts = Parts(folder, "train")
-    parts.preload()
-    return ComposedData(parts, config, seed, processes), composed
+    return ComposedDataset(held_out, seed, num_clips)

@@ -95,10 +95,16 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
         visible: class index at stride 4, 255 unknown, uint8 ``(B, T, H / 4, W / 4)``.
     """
     num_classes, height, width = logits.shape[2:]
-    flat = visible.flatten(0, 1)
-    known = flat != IGNORE
-    shares = F.one_hot(flat.long() * known, num_classes).permute(0, 3, 1, 2) * known[:, None]
-    shares = F.adaptive_avg_pool2d(shares.to(logits.dtype), (height, width))  # (M, L+1, h, w)
+    # Labels of the cells that each logit covers, (M, cells, h, w).
+    labels = F.unfold(
+        visible.flatten(0, 1)[:, None].to(logits.dtype),
+        kernel_size=(visible.shape[2] // height, visible.shape[3] // width),
+        stride=(visible.shape[2] // height, visible.shape[3] // width),
+    ).unflatten(-1, (height, width))
+    labels = labels.long()
+    known = labels != IGNORE
+    shares = logits.new_zeros((len(labels), num_classes, height, width))
+    shares.scatter_add_(1, labels * known, known.to(logits.dtype) / labels.shape[1])
     area = shares.sum((2, 3), keepdim=True)  # in cells
     weights = shares * area.clamp(min=1.0) ** -0.5
     entropy = -(weights * logits.flatten(0, 1).log_softmax(1)).sum()

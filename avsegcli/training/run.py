@@ -3,17 +3,24 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from avsegcli.config import Config
 from avsegcli.datasets.avsbench_files import find_subsets
+from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.registry import find_root, is_named
-from avsegcli.errors import DataError, WeightsError
+from avsegcli.device import usable_cpus
+from avsegcli.errors import ConfigError, DataError, WeightsError
 from avsegcli.files.weights import find
 from avsegcli.inference.checkpoint import load_checkpoint
-from avsegcli.model.backbone import EfficientNetLite0
+from avsegcli.model.backbone import build_backbone
+from avsegcli.model.mobilenets import EfficientNetLite0
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
 from avsegcli.model.qsd import QSD
-from avsegcli.training.data import StoredData, open_training
+from avsegcli.synthesis.parts import Parts
+from avsegcli.training.data import StoredData, TrainingData, open_training, validation_clips
 from avsegcli.training.ddp import init_ddp
+from avsegcli.training.feature_cache import PooledData, PoolWriter
 from avsegcli.training.ineffective_settings import ineffective_settings
 from avsegcli.training.out_of_memory import out_of_memory_hint
 from avsegcli.training.run_folder import (
@@ -40,6 +47,7 @@ def start_training(
     audio_weights: Path | None = None,
     init: Path | None = None,
     init_modules: Collection[str] = (),
+    pools: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
     log_with: Sequence[str] = (),
@@ -61,6 +69,8 @@ def start_training(
             dict.
         init: a checkpoint of avseg; what fits by name and shape is taken from it.
         init_modules: of `QSD`, by name; if any, nothing else is taken from `init`.
+        pools: clips with the features of the frozen backbone, as `avseg data encode` writes them,
+            to train on; `dataset` is then the parts folder that validation clips are composed of.
         resume: go on with the run in `out`.
         force: delete the run in `out`, but nothing else there, and begin anew.
         log_with: trackers of accelerate, by name, like wandb.
@@ -75,7 +85,17 @@ def start_training(
         check_trackers(log_with)
     check_run_folder(out, may_hold_run=resume or force)
     ddp = init_ddp(device)
-    train, val = open_training(dataset, config.data, config.optim.seed, data_root, ddp.processes)
+    if pools:
+        if config.optim.backbone_lr_factor:
+            raise ConfigError(
+                "a pool holds features of a frozen backbone", "--set optim.backbone_lr_factor=0"
+            )
+        train: TrainingData = PooledData(pools, config)
+        val: ClipDataset = validation_clips(Path(dataset), config.data, config.optim.seed)
+    else:
+        train, val = open_training(
+            dataset, config.data, config.optim.seed, data_root, ddp.processes
+        )
     notes = list(train.notes)
     if isinstance(train, StoredData):
         notes += ineffective_settings(config, train.clips)
@@ -100,7 +120,9 @@ def start_training(
             ddp.shutdown()
             return
     else:
-        warnings = _initialise(trainer, backbone_weights, audio_weights, init)
+        _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
+        if trainer.model.tag_prior is not None:
+            trainer.model.tag_prior.name_classes(trainer.classes[1:])
         if init is not None:
             _take(trainer.model, init, init_modules, trainer.report)
         trainer.restart_average()
@@ -134,6 +156,38 @@ def start_training(
     for warning in warnings:
         trainer.report(f"WARNING: {warning}")
     ddp.shutdown()
+
+
+def encode_pool(
+    config: Config,
+    parts: Path,
+    folder: Path,
+    clips: int,
+    *,
+    backbone_weights: Path,
+    seed: int = 0,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Compose clips of a parts folder and keep them with the features of a frozen backbone.
+
+    Args:
+        config: the settings.
+        parts: a parts folder.
+        folder: the pool; what is there is kept.
+        clips: their number.
+        backbone_weights: a file or a name of `weights.KNOWN`.
+        seed: of the clips.
+        report: is told of the progress.
+
+    Raises:
+        AvsegError: parts or weights are not as they should be.
+    """
+    backbone = build_backbone(config.model.backbone).eval()
+    load_backbone_weights(backbone, find(backbone_weights))
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train = Parts(parts, "train", config.data.classes)
+    writer = PoolWriter(train, config, backbone, folder, clips, seed)
+    writer.write(max(1, usable_cpus()), report)
 
 
 def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str | None]:
@@ -195,7 +249,7 @@ def _initialise(
             f"the backbone has random weights{frozen}; --backbone-weights takes pretrained ones"
         )
     if audio_weights is not None:
-        load_audio_weights(model.audio_encoder, find(audio_weights))
+        load_audio_weights(model.audio_encoder, model.heard, find(audio_weights))
         report(f"audio encoder from {audio_weights}")
     elif init is None:
         frozen = "" if optim.audio_lr_factor else " and is frozen"

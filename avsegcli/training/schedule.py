@@ -43,7 +43,10 @@ class ModelEMA:
         self.updates += 1
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         averaged, present = [], []
+        frozen = {key for key, value in model.named_parameters() if not value.requires_grad}
         for key, value in model.state_dict().items():
+            if key in frozen:
+                continue
             if value.is_floating_point():
                 averaged.append(self.state[key])
                 present.append(value)

@@ -30,7 +30,7 @@ from avsegcli.training.activation_checkpointing import checkpoint_activations
 from avsegcli.training.data import TrainingData
 from avsegcli.training.ddp import DDP, mean_over_processes
 from avsegcli.training.interrupt import defer_signals
-from avsegcli.training.losses import qsd_losses
+from avsegcli.training.losses import qsd_losses, visible_loss
 from avsegcli.training.optim import build_optimizer, fixed_modules
 from avsegcli.training.preview import draw_panel
 from avsegcli.training.run_folder import (
@@ -260,9 +260,7 @@ class Trainer:
         for number, waiting in enumerate(batches, start=1):
             batch = waiting.to(self.ddp.device)
             with nullcontext() if number == len(batches) else self._keep_gradients():
-                with self._autocast():
-                    output = self.network(batch.frames, batch.log_mel, batch.valid, batch.present)
-                terms = qsd_losses(output, batch, self.config.loss)
+                terms = self._compute_losses(batch)
                 loss = torch.stack(list(terms.values())).sum()
                 (loss / len(batches)).backward()
             if self.model.codebook is not None and number < len(batches):
@@ -278,6 +276,24 @@ class Trainer:
             self.average.update(self.model)
         progress.step += 1
         return values
+
+    def _compute_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        assert self.network is not None
+        if self.progress.epoch < self.config.optim.visible_epochs:
+            frames, visible = _take_one_frame(batch)
+            with self._autocast():
+                logits = self.model.segment_visible(frames, batch.valid)
+            loss = visible_loss(logits.float(), visible)
+            return {"loss_visible": self.config.loss.visible * loss}
+        with self._autocast():
+            output = self.network(
+                batch.features or batch.frames,
+                batch.log_mel,
+                batch.valid,
+                batch.present,
+                batch.imagined,
+            )
+        return qsd_losses(output, batch, self.config.loss)
 
     def _prepare(self) -> None:
         """Set modes, learning rates and random numbers for the next step."""
@@ -514,6 +530,21 @@ def _logged(scores: Scores) -> dict[str, float | None]:
     }
 
 
+def _take_one_frame(batch: Batch) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor]:
+    """Draw one frame of each clip: without the sound the others say little more.
+
+    Returns:
+        Frames ``(B, 1, 3, H, W)``, or their features ``(B, C, h, w)``, and what is visible.
+    """
+    clips, num_frames = batch.visible.shape[:2]
+    drawn = torch.randint(num_frames, (clips,), device=batch.visible.device)
+    rows = torch.arange(clips, device=drawn.device)
+    visible = batch.visible[rows, drawn][:, None]
+    if batch.features is None:
+        return batch.frames[rows, drawn][:, None], visible
+    return [x[rows * num_frames + drawn] for x in batch.features], visible
+
+
 def _compare(before: Sequence[str], now: Sequence[str]) -> str:
     if len(before) != len(now):
         return f"it had {len(before)}, now there are {len(now)}"
@@ -542,7 +573,7 @@ class _Watch:
             if batch is None:
                 return
             self.waited += time.perf_counter() - asked
-            self.clips += len(batch.frames)
+            self.clips += len(batch.log_mel)
             yield batch
 
     def read(self) -> tuple[float, float]:
