@@ -120,11 +120,11 @@ def start_training(
             ddp.shutdown()
             return
     else:
-        _initialise(trainer.model, backbone_weights, audio_weights, init, trainer.report)
-        if trainer.model.tag_prior is not None:
-            trainer.model.tag_prior.name_classes(trainer.classes[1:])
         if init is not None:
             _take(trainer.model, init, init_modules, trainer.report)
+        if trainer.model.tag_prior is not None:
+            trainer.model.tag_prior.name_classes(trainer.classes[1:])
+        warnings = _initialise(trainer, backbone_weights, audio_weights, init)
         trainer.restart_average()
         if ddp.is_main:
             remove_run(out)
@@ -231,14 +231,14 @@ def _initialise(
     audio_weights: Path | None,
     init: Path | None,
 ) -> list[str]:
-    """Fill the encoders of a new model; `init` may have them later.
+    """Fill the encoders with weights of their own; without, they keep those of `init`.
 
     Returns:
         Warnings of encoders that have random weights.
     """
     model, report, optim = trainer.model, trainer.report, trainer.config.optim
     warnings = []
-    if backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
+    if init is None and backbone_weights is None and isinstance(model.backbone, EfficientNetLite0):
         backbone_weights = _packaged_efficientnet()
     if backbone_weights is not None:
         load_backbone_weights(model.backbone, find(backbone_weights))
