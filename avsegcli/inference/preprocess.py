@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STRIDE = 32  # the network's coarsest level: sizes are padded to multiples of it
+ENLARGED_TO = 224  # pixels: the longest side of a frame that is smaller
 CELL = 4  # pixels: what one value of a mask covers
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, RGB in [0, 1]
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -15,12 +16,14 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 def frame_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
     """Scale a (height, width) so that its longest side has `longest` pixels.
 
-    The sides are rounded to multiples of 4, so that the network's masks cover the frame exactly.
+    Frames are enlarged to `ENLARGED_TO` pixels at most: more would cost time and show nothing. The
+    sides are rounded to multiples of 4, so that the network's masks cover the frame exactly.
 
     Example:
-        >>> frame_size((720, 1280), 224)
-        (128, 224)
+        >>> frame_size((720, 1280), 320), frame_size((120, 160), 320)
+        ((180, 320), (168, 224))
     """
+    longest = min(longest, max(*size, ENLARGED_TO))
     # In whole numbers up to the division: 360 x 640 is to give what 720 x 1280 gives.
     height, width = (max(CELL, CELL * round(side * longest / (CELL * max(size)))) for side in size)
     return height, width

@@ -41,6 +41,7 @@ class SameConvolution(nn.Module):
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(M, C, h, w)``; h and w are of one parity where the stride is 2."""
         if self.reach:
             stride = self.convolution.stride[0]
             # At stride 2 an even map lacks a pixel at the left and above.
