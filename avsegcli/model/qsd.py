@@ -240,10 +240,7 @@ class QSD(nn.Module):
             return encoded.reshape(batch, num_frames, -1), None
         embedding, tags = encoded
         if imagined is not None and imagined.any():
-            classifier = self.audio_encoder.classifier
-            embedding, tags = self.tag_prior.imagine(
-                classifier, embedding, tags, imagined.flatten(0, 1)
-            )
+            tags = self.tag_prior.imagine(tags, imagined.flatten(0, 1))
         # Softened, since a weak tag says something too.
         sound = torch.cat([embedding, (tags / 2).sigmoid()], dim=1)
         return tuple(_by_clip(x, num_frames) for x in (sound, self.tag_prior(tags)))

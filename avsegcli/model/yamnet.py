@@ -113,37 +113,22 @@ class TagPrior(nn.Module):
         probs = tag_logits.sigmoid()[..., None, :]
         return torch.maximum(self.direct, self.group).mul(probs).amax(-1)
 
-    def imagine(
-        self, classifier: nn.Linear, embedding: Tensor, tag_logits: Tensor, imagined: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Let sounds be heard that are not there: of classes without recordings.
-
-        The embedding moves as little as it takes for the classifier to report the tags of the
-        class, some of them and their groups at random strengths. An embedding is an average of
-        ReLU6 and stays at least 0.
+    def imagine(self, tag_logits: Tensor, imagined: Tensor) -> Tensor:
+        """Raise tags as if classes were heard whose sound is not there: of those without recordings.
 
         Args:
-            classifier: AudioSet's, of embeddings.
-            embedding: ``(M, 1024)``.
             tag_logits: ``(M, 521)``.
             imagined: bool ``(M, L)``.
 
         Returns:
-            Embedding and logits.
+            Logits in which some tags of each imagined class, and of its groups, are at least at a
+            random height.
         """
-        embedding, tag_logits = embedding.clone(), tag_logits.clone()
-        for row in imagined.any(1).nonzero().flatten().tolist():
-            wanted: dict[int, float] = {}
-            for index in imagined[row].nonzero().flatten().tolist():
-                wanted |= self._draw_tags(index)
-            tags = list(wanted)
-            weights = classifier.weight[tags]  # (K, 1024)
-            missing = tag_logits.new_tensor(list(wanted.values())) - tag_logits[row, tags]
-            gram = weights @ weights.T + 1e-3 * torch.eye(len(tags), device=weights.device)
-            step = weights.T @ torch.linalg.solve(gram, missing.clamp(min=0))
-            embedding[row] = (embedding[row] + step).clamp(min=0)
-            tag_logits[row] += classifier.weight @ step
-        return embedding, tag_logits
+        tag_logits = tag_logits.clone()
+        for row, index in imagined.nonzero().tolist():
+            for tag, height in self._draw_tags(index).items():
+                tag_logits[row, tag] = tag_logits[row, tag].clamp(min=height)
+        return tag_logits
 
     def _draw_tags(self, index: int) -> dict[int, float]:
         """Draw tags of a class and their logits: one surely, others perhaps."""
