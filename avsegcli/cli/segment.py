@@ -105,7 +105,7 @@ def segment(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Mask probability from which a pixel counts, above 0 and at most 1.",
+            help="Mask probability above which a pixel counts, between 0 and 1.",
             show_default="that of the model, 0.5",
         ),
     ] = None,

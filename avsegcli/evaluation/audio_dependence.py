@@ -20,8 +20,9 @@ from avsegcli.datasets.clip import IGNORE, Clip, ClipDataset
 from avsegcli.datasets.transforms import Convention, clip_log_mel
 from avsegcli.distributed import SINGLE_PROCESS, Processes
 from avsegcli.evaluation.class_mapping import fold_people
-from avsegcli.evaluation.metrics.avsbench import HALF, iou, mean
+from avsegcli.evaluation.metrics.avsbench import iou, mean
 from avsegcli.evaluation.prediction import ClipPredictor, predict_clip
+from avsegcli.inference.postprocess import above_threshold
 from avsegcli.inference.preprocess import resize_labels
 
 
@@ -172,13 +173,13 @@ def _solo_gains(clip: Clip, probs: NDArray[np.float32]) -> Iterator[float]:
         sounding = (labels > 0) & valid
         silent = (visible > 0) & (labels == 0) & valid
         if len(np.unique(labels[sounding])) == len(np.unique(visible[silent])) == 1:
-            painted = (probs[t] > HALF) & valid
+            painted = above_threshold(probs[t]) & valid
             yield iou(painted, sounding) - iou(painted, silent)
 
 
 def _area(probs: NDArray[np.float32]) -> float:
     """Painted shares of the frames, ``(T, H, W)``, summed."""
-    return math.fsum((probs > HALF).mean(axis=(1, 2)))
+    return math.fsum(above_threshold(probs).mean(axis=(1, 2)))
 
 
 def _ratio(part: list[float], whole: list[float]) -> float | None:

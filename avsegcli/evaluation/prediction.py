@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from avsegcli.evaluation.metrics.avsbench import HALF
+from avsegcli.inference.postprocess import above_threshold
 
 Size = Literal["protocol", "native"]
 PROTOCOL_SIZE = (224, 224)  # rows, columns: the size at which AVSBench is scored
@@ -39,7 +39,7 @@ class ClipPrediction(NamedTuple):
     """What a predictor says of a clip, at the size of the truth."""
 
     probs: NDArray[np.float32]  # (T, H, W) in [0, 1], probability of the likeliest class
-    labels: NDArray[np.uint8]  # (T, H, W), that class; 0 where it is below a half
+    labels: NDArray[np.uint8]  # (T, H, W), that class; 0 where it is not above the threshold
 
 
 def predict_clip(
@@ -66,7 +66,7 @@ def predict_clip(
             predictor.predict(list(frames[piece]), log_mel[piece]), start
         ):
             probs[t], labels[t] = _likeliest(class_probs, size)
-    labels[probs < HALF] = 0
+    labels[~above_threshold(probs)] = 0
     return ClipPrediction(probs, labels)
 
 

@@ -31,8 +31,8 @@ from avsegcli.datasets.coco import decode_segmentation
 from avsegcli.datasets.io import read_indices, read_picture
 from avsegcli.datasets.label_colors import colours_to_labels
 from avsegcli.errors import DataError
-from avsegcli.evaluation.metrics.avsbench import HALF
 from avsegcli.evaluation.prediction import ClipPrediction
+from avsegcli.inference.postprocess import above_threshold
 from avsegcli.inference.preprocess import resize_labels
 
 _INNER = {"labels_rgb", "gt_masks", "masks"}  # folders between a clip's and its pictures
@@ -100,7 +100,7 @@ class SavedPredictions:
             probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=interpolation)
             labels[t] = resize_labels(frame.labels, size)
             if len(self.classes) == 2:
-                labels[t] = probs[t] >= HALF
+                labels[t] = above_threshold(probs[t])
         return ClipPrediction(probs, labels)
 
     def _read_frame(self, clip: Clip, t: int) -> _Frame:
@@ -129,7 +129,7 @@ class SavedPredictions:
         if len(self.classes) == 2:
             probs = values.astype(np.float32) / self._highest
             soft = bool(((values > 0) & (values < values.max())).any())
-            return _Frame(probs, (probs >= 0.5).astype(np.uint8), soft)
+            return _Frame(probs, above_threshold(probs).astype(np.uint8), soft)
         if values.max() >= len(self.classes):
             raise DataError(f"{path} has index {values.max()} of {len(self.classes)} classes")
         return _Frame((values > 0).astype(np.float32), values)

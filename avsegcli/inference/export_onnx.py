@@ -27,8 +27,8 @@ from avsegcli.files.atomic import check_can_create, write_atomically
 from avsegcli.files.fetch import file_sha256
 from avsegcli.files.weights import packaged_weights
 from avsegcli.inference.checkpoint import LoadedModel, load_checkpoint
+from avsegcli.inference.class_probs import class_probs
 from avsegcli.inference.fuse import fuse_for_inference
-from avsegcli.inference.postprocess import class_probs
 from avsegcli.model.qsd import QSD
 
 OPSET = 18

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from avsegcli.config import ModelConfig
 from avsegcli.device import usable_cpus
 from avsegcli.errors import WeightsError
+from avsegcli.inference.postprocess import MASK_THRESHOLD
 from avsegcli.inference.preprocess import CELL, prepare_frames
 
 
@@ -24,7 +25,7 @@ class GraphPredictor(ABC):
         WeightsError: if it is missing, damaged or no graph of avseg.
     """
 
-    threshold = 0.5  # of a class probability: what passes it is an object
+    threshold = MASK_THRESHOLD
     num_frames = 5  # T that the paper uses; any other works
 
     def __init__(self, graph: Path) -> None:

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from avsegcli.inference.postprocess import MASK_THRESHOLD, above_threshold
+
 SPECK = 0.001  # of the frame; smaller pieces of mask are dropped
 MARGIN = 3  # cells around what reaches the threshold that its outline may depend on
 SMOOTHED = 4  # cells are divided by this with cubic splines, from there on linearly
@@ -46,7 +48,7 @@ class Region(NamedTuple):
     """Where one class sounds in a frame."""
 
     class_index: int
-    score: float  # mean probability of the class where it reaches the threshold, in [0, 1]
+    score: float  # mean probability of the class where it is above the threshold, in [0, 1]
     area: int  # pixels
     box: Box  # around the mask; left and top are even
     mask: NDArray[np.bool_]  # (box height, box width); True = the class sounds there
@@ -71,7 +73,7 @@ class Masks(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A class that reaches the threshold somewhere."""
+    """A class that is above the threshold somewhere."""
 
     class_index: int
     score: float
@@ -85,13 +87,13 @@ class MaskFinder:
 
     The probabilities are resampled to the size of the frame within the box where something may
     reach the threshold, smoothly: else an outline would have a corner in every cell. A pixel
-    belongs to its most probable class if that probability is at least `threshold`. Connected
+    belongs to its most probable class if that probability is above `threshold`. Connected
     pieces under 0.1 % of the frame are dropped.
 
     Args:
         width: of the frames, in pixels.
         height: of the frames, in pixels.
-        threshold: in (0, 1].
+        threshold: in (0, 1).
 
     Example:
         >>> probs = np.zeros((2, 8, 8), np.float32)
@@ -101,7 +103,7 @@ class MaskFinder:
         (1, Box(left=16, top=16, right=48, bottom=48))
     """
 
-    def __init__(self, width: int, height: int, threshold: float = 0.5) -> None:
+    def __init__(self, width: int, height: int, threshold: float = MASK_THRESHOLD) -> None:
         self.width = width
         self.height = height
         self.threshold = threshold
@@ -116,7 +118,7 @@ class MaskFinder:
         peaks = probs[1:].max(axis=(1, 2))
         candidates = [
             self._candidate(int(index) + 1, probs[index + 1])
-            for index in np.flatnonzero(peaks >= self.threshold)
+            for index in np.flatnonzero(above_threshold(peaks, self.threshold))
         ]
         for number, one in enumerate(candidates):
             for other in candidates[:number]:
@@ -127,7 +129,7 @@ class MaskFinder:
 
     def _candidate(self, class_index: int, coarse: NDArray[np.float32]) -> _Candidate:
         """Resample the probabilities of one class, ``(h, w)``, where they matter."""
-        sure = coarse >= self.threshold
+        sure = above_threshold(coarse, self.threshold)
         left, right, *columns = _span(np.any(sure, axis=0), self.width)
         top, bottom, *rows = _span(np.any(sure, axis=1), self.height)
         cells = coarse[slice(*rows), slice(*columns)]
@@ -135,7 +137,7 @@ class MaskFinder:
         smooth = cv2.resize(cells, (SMOOTHED * w, SMOOTHED * h), interpolation=cv2.INTER_CUBIC)
         fine = np.asarray(cv2.resize(smooth, (right - left, bottom - top)), np.float32)
         score = float(coarse[sure].mean())
-        mask = fine >= self.threshold
+        mask = above_threshold(fine, self.threshold)
         return _Candidate(class_index, score, Box(left, top, right, bottom), fine, mask)
 
 

@@ -1,4 +1,4 @@
-"""Frames as they are shown to frames as the network takes them."""
+"""Frames to the input of the network: resize, normalize, pad. No torch."""
 
 from collections.abc import Sequence
 
@@ -38,6 +38,19 @@ def fit_frame(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
     return cv2.resize(frame, size[::-1], interpolation=interpolation)
 
 
+def resize_for_network(frame: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Resize one RGB frame ``(H, W, 3)`` so that its longest side has `longest` pixels.
+
+    Every frame that a network sees, of a video or of a data set, goes through this function; a
+    frame that has been through it stays as it is.
+
+    Example:
+        >>> resize_for_network(np.zeros((480, 854, 3), np.uint8), 224).shape
+        (124, 224, 3)
+    """
+    return fit_frame(frame, frame_size(frame.shape[:2], longest))
+
+
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize class indices ``(H, W)`` by the pixel nearest to each centre, as Pillow does."""
     if labels.shape == size:
@@ -70,5 +83,6 @@ def prepare_frames(
         Scaled, normalised and padded frames ``(T, H', W', 3)``, and the height and width of their
         part that is real.
     """
-    size = frame_size(frames[0].shape[:2], longest)
-    return pad_to_stride(np.stack([normalise(fit_frame(f, size)) for f in frames])), size
+    resized = [resize_for_network(frame, longest) for frame in frames]
+    height, width = resized[0].shape[:2]
+    return pad_to_stride(np.stack([normalise(frame) for frame in resized])), (height, width)

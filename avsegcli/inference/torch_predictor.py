@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from avsegcli.device import choose_device
 from avsegcli.inference.checkpoint import LoadedModel, load_checkpoint
+from avsegcli.inference.class_probs import class_probs
 from avsegcli.inference.fuse import fuse_for_inference
-from avsegcli.inference.postprocess import class_probs
+from avsegcli.inference.postprocess import MASK_THRESHOLD
 from avsegcli.inference.preprocess import CELL, prepare_frames
 
 
@@ -22,7 +23,7 @@ class Predictor:
         device: auto, cpu, cuda or mps.
     """
 
-    threshold = 0.5  # of a class probability: what passes it is an object
+    threshold = MASK_THRESHOLD
     num_frames = 5  # T that the paper uses; any other works
 
     def __init__(self, weights: Path | None = None, device: str = "auto") -> None:

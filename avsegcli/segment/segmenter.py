@@ -66,8 +66,8 @@ def check_numbers(fps: float, threshold: float | None) -> None:
     """Raise a `ConfigError` if an argument of `Segmenter.segment` is out of its range."""
     if not (isinstance(fps, Real) and 0 < fps < math.inf):
         raise ConfigError(f"fps must be a number above 0, not {fps!r}")
-    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold <= 1):
-        raise ConfigError(f"threshold must be above 0 and at most 1, not {threshold!r}")
+    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
+        raise ConfigError(f"threshold must be above 0 and below 1, not {threshold!r}")
 
 
 def _sound_track(
@@ -157,7 +157,7 @@ class Segmenter:
         Args:
             video: a video file with sound, or a picture if there is `audio`.
             fps: analysed frames a second; of a video with fewer, all are.
-            threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
+            threshold: probability above which a pixel counts, in (0, 1); None: the predictor's.
             audio: a file whose sound is taken instead of the video's own.
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
             start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the
@@ -257,7 +257,7 @@ class Segmenter:
             output: the painted video, with the size, frame rate and sound of the input: .mp4,
                 .mov, .mkv, .webm or .gif.
             fps: analysed frames a second; of a video with fewer, all are.
-            threshold: probability from which a pixel counts, in (0, 1]; None: the predictor's.
+            threshold: probability above which a pixel counts, in (0, 1); None: the predictor's.
             audio: a file whose sound is taken instead of the video's own.
             audio_stream: which sound stream of the file, from 1 on; None: its default one.
             start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the

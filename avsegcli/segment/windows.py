@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.audio.load import SoundReader
+from avsegcli.inference.preprocess import resize_for_network
 from avsegcli.segment.optical_flow import KeyFrame, OpticalFlow, downscaled_luma
 from avsegcli.video.reader import VideoReader, copy_of
 from avsegcli.video.still import STILL_RATE
@@ -113,7 +114,7 @@ def cut_windows(
                 yield Window(frames, analysed, pictures, np.stack(examples))
                 frames, analysed, pictures, examples = [], [], [], []
             analysed.append(len(frames))
-            pictures.append(video.small_rgb(frame, size))
+            pictures.append(resize_for_network(video.rgb(frame), size))
             examples.append(sound.example(time))
         frames.append(frame)
     if frames:

@@ -23,7 +23,6 @@ from av.video.reformatter import (
     ColorRange,
     Colorspace,
     ColorTrc,
-    Interpolation,
     VideoReformatter,
 )
 from numpy.typing import NDArray
@@ -596,26 +595,12 @@ class VideoReader:
         before = self._stream.sample_aspect_ratio or Fraction(1)
         return letterbox(frame, *self._stored_size, shape / before)
 
-    def small_rgb(self, frame: Any, longest: int) -> NDArray[np.uint8]:
-        """Scale a frame down for the network.
-
-        Args:
-            frame: one of this video's frames.
-            longest: pixels of the longer side; a smaller frame keeps its size.
-
-        Returns:
-            ``(h, w, 3)`` RGB with square pixels.
-        """
-        shown_width = frame.width * float(self.sample_aspect_ratio)
-        scale = min(1.0, longest / max(shown_width, frame.height))
-        small = self._to_rgb.reformat(
-            frame,
-            max(1, round(shown_width * scale)),
-            max(1, round(frame.height * scale)),
-            "rgb24",
-            interpolation=Interpolation.AREA,
+    def rgb(self, frame: Any) -> NDArray[np.uint8]:
+        """Convert one of this video's frames to RGB with square pixels, ``(H, W, 3)``."""
+        width = max(1, round(frame.width * float(self.sample_aspect_ratio)))
+        return np.asarray(
+            self._to_rgb.reformat(frame, width, format="rgb24").to_ndarray(), np.uint8
         )
-        return np.asarray(small.to_ndarray(), np.uint8)
 
     @property
     def damaged(self) -> int:

@@ -20,13 +20,13 @@ from avsegcli.errors import AvsegError, ConfigError, WeightsError
 from avsegcli.files.fetch import file_sha256
 from avsegcli.files.weights import packaged_graph, packaged_weights
 from avsegcli.inference.checkpoint import load_checkpoint, save_checkpoint
+from avsegcli.inference.class_probs import class_probs
 from avsegcli.inference.export_onnx import export_graph
 from avsegcli.inference.fuse import fuse_for_inference
 from avsegcli.inference.onnx_predictor import (  # asked to report to nobody
     OnnxPredictor,
     onnxruntime,
 )
-from avsegcli.inference.postprocess import class_probs
 from avsegcli.inference.predictor import open_predictor
 from avsegcli.inference.torch_predictor import Predictor
 from avsegcli.model.qsd import build_qsd

@@ -132,13 +132,11 @@ def test_other_pixel_formats_become_yuv420p_of_the_same_colour(tmp_path, pix_fmt
     assert rgb[45:50, 45:50].mean(axis=(0, 1)) == pytest.approx(RED, abs=12)
 
 
-def test_the_small_picture_has_the_longest_side_asked_and_the_right_colours(tmp_path):
+def test_pictures_in_rgb_have_the_right_colours(tmp_path):
     video = VideoReader(write_video(tmp_path / "a.mp4", width=320, height=180, seconds=0.2))
-    small = video.small_rgb(next(iter(video)), 80)
-    assert small.shape == (45, 80, 3)
-    assert small[:8].mean(axis=(0, 1)) == pytest.approx(GREY, abs=6)
-    same = VideoReader(tmp_path / "a.mp4")
-    assert same.small_rgb(next(iter(same)), 1000).shape == (180, 320, 3)
+    picture = video.rgb(next(iter(video)))
+    assert picture.shape == (180, 320, 3)
+    assert picture[:8].mean(axis=(0, 1)) == pytest.approx(GREY, abs=6)
 
 
 @pytest.mark.parametrize(("height", "yuv"), [(96, (81, 90, 240)), (720, (63, 102, 240))])
@@ -155,7 +153,7 @@ def test_untagged_video_is_red_where_players_show_red(tmp_path, height, yuv):
         output.mux(stream.encode(None))
     video = VideoReader(path)
     (frame,) = video
-    for rgb in (frame.to_ndarray(format="rgb24"), video.small_rgb(frame, 32)):
+    for rgb in (frame.to_ndarray(format="rgb24"), video.rgb(frame)):
         assert rgb.mean(axis=(0, 1)) == pytest.approx((255, 0, 0), abs=3)
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsegcli.datasets.clip import IGNORE
+from avsegcli.inference.postprocess import above_threshold
 
 NUM_THRESHOLDS = 255
 THRESHOLDS = np.linspace(0, 1 - 1e-10, NUM_THRESHOLDS).astype(np.float32)  # the last one is 1
-HALF = 0.5  # a pixel is painted where its probability is above, strictly
 
 Group = Literal["video", "frame", "split"]
 Result = TypeVar("Result")
@@ -72,7 +72,7 @@ class ScoredFrame:
     @cached_property
     def painted(self) -> NDArray[np.bool_]:
         """Scored pixels predicted to sound, ``(H, W)``."""
-        return (self.probs > HALF) & self.valid
+        return above_threshold(self.probs) & self.valid
 
     @cached_property
     def sounding(self) -> NDArray[np.bool_]:
