@@ -2,10 +2,10 @@
 
     python examples/package_weights.py runs/lite/best.safetensors --data PARTS -o lite.safetensors
 
-What is chosen: the exponents of decoder, tokens, sound and picture (`score_fusion`) and the class
-threshold, by binary J (avsbench) + mIoU of the classes present (avss) - half of the area that is
-painted with the sound of something else (swap), on composed clips of the split val. The network is
-asked once; the choices differ in what is made of its answers.
+Chosen are the exponents of decoder, tokens, audio classifier, picture and tags (`score_fusion`), the
+weight of the picture alone (`visible_share`) and the class threshold, by J (avsbench) + mIoU of
+the classes present (avss) - half of the area painted with a mismatched sound (swap), on composed
+clips of the split val. The network runs once; the choices differ in the fusion of its outputs.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from avsegcli.synthesis.composer import ComposedDataset, Composer
 from avsegcli.synthesis.parts import Parts
 
 SCORE_FUSIONS = (
-    (0.6, 0.1, 0.1, 0.3),
-    (0.5, 0.1, 0.2, 0.3),
-    (0.5, 0.1, 0.25, 0.3),
-    (0.45, 0.1, 0.25, 0.3),
+    (0.4, 0.1, 0.2, 0.3, 0.2),
+    (0.3, 0.1, 0.2, 0.3, 0.3),
+    (0.2, 0.1, 0.2, 0.3, 0.3),
 )
-THRESHOLDS = (0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23)
+VISIBLE_SHARES = (0.3, 0.5, 0.7)
+THRESHOLDS = (0.06, 0.1, 0.15, 0.2)
 
 
 def value(scores: Scores) -> float:
@@ -46,19 +46,22 @@ def main() -> None:
     arguments = parser.parse_args()
 
     loaded = load_checkpoint(arguments.weights)
-    composer = Composer(Parts(arguments.data, "val"), task="semantic", aspect="mixed")
+    parts = Parts(arguments.data, "val", loaded.classes[1:])
+    composer = Composer(parts, task="semantic", aspect="mixed", size=loaded.config.size)
     clips = ComposedDataset(composer, 0, arguments.clips)
-    recorder = CachedNetwork(loaded.model.eval())
+    network = CachedNetwork(loaded.model.eval())
     results = {}
-    for score_fusion, threshold in itertools.product(SCORE_FUSIONS, THRESHOLDS):
-        config = replace(loaded.config, score_fusion=score_fusion, class_threshold=threshold)
-        choice = loaded._replace(model=recorder, config=config)
+    for fusion, share, threshold in itertools.product(SCORE_FUSIONS, VISIBLE_SHARES, THRESHOLDS):
+        config = replace(
+            loaded.config, score_fusion=fusion, visible_share=share, class_threshold=threshold
+        )
+        choice = loaded._replace(model=network, config=config)
         scores = evaluate(Predictor.from_model(choice, torch.device("cpu")), clips, listen=True)
-        recorder.replay()
+        network.replay()
         results[config] = value(scores)
         print(
-            f"agreement {score_fusion}, threshold {threshold:.2f}: J {scores.avsbench.j:.3f},"
-            f" mIoU of present classes {scores.avss.miou_present:.3f},"
+            f"score fusion {fusion}, visible share {share}, threshold {threshold:.2f}:"
+            f" J {scores.avsbench.j:.3f}, mIoU of present classes {scores.avss.miou_present:.3f},"
             f" swap {scores.listening.swap:.3f}",
             flush=True,
         )
@@ -72,7 +75,8 @@ def main() -> None:
         half=True,
     )
     print(
-        f"{arguments.output}: agreement {best.score_fusion}, threshold {best.class_threshold:.2f}"
+        f"{arguments.output}: score fusion {best.score_fusion}, visible share"
+        f" {best.visible_share}, threshold {best.class_threshold:.2f}"
     )
 
 

@@ -13,6 +13,13 @@ def export(
     weights: Annotated[
         Path | None, typer.Argument(help="A checkpoint.", show_default="the packaged one")
     ] = None,
+    external: Annotated[
+        bool,
+        typer.Option(
+            "--external",
+            help="Leave the weights in the checkpoint, beside which the graph must lie.",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the output if it exists.")
     ] = False,
@@ -23,5 +30,5 @@ def export(
     """
     from avsegcli.inference.export_onnx import export_graph
 
-    export_graph(weights, output, force=force)
+    export_graph(weights, output, external=external, force=force)
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)
