@@ -2,8 +2,8 @@
 
     python examples/package_weights.py runs/lite/best.safetensors --data PARTS -o lite.safetensors
 
-Chosen are the exponents of decoder, tokens, audio classifier, picture and tags (`score_fusion`), the
-weight of the picture alone (`visible_share`) and the class threshold, by J (avsbench) + mIoU of
+Chosen are the exponents of decoder, tokens, audio classifier, picture and tags (`score_fusion`),
+the weight of the picture alone (`visible_share`) and the class threshold, by J (avsbench) + mIoU of
 the classes present (avss) - half of the area painted with a mismatched sound (swap), on composed
 clips of the split val. The network runs once; the choices differ in the fusion of its outputs.
 """
