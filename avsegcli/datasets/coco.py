@@ -1,12 +1,12 @@
-"""Masks as COCO stores them: polygons and run lengths."""
+"""Masks as COCO stores them, polygons and run lengths, read by pycocotools."""
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 
-DRAWN_LARGER = 4  # polygons, since OpenCV fills the pixels under their outline too
+SHORTEST_POLYGON = 6  # numbers: three points
 
 
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -28,44 +28,38 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> NDArray[np.
         [[0, 1, 0], [1, 0, 0]]
     """
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        counts = counts.encode() if isinstance(counts, str) else counts
-        runs = _decode_counts(counts) if isinstance(counts, bytes) else [int(c) for c in counts]
-        height, width = (int(side) for side in segmentation["size"])
-        if sum(runs) != height * width or min(runs) < 0:
-            raise ValueError(f"runs of {sum(runs)} pixels for {width} x {height}")
-        values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return values.reshape(width, height).T  # column by column
+        return _decode_runs(segmentation)
+    if not isinstance(segmentation, list):
+        raise ValueError(f"{segmentation!r} is neither polygons nor run lengths")
     height, width = size
-    canvas = np.zeros((DRAWN_LARGER * height, DRAWN_LARGER * width), np.uint8)
+    if not segmentation:
+        return np.zeros(size, bool)
+    polygons = []
     for polygon in segmentation:
         points = np.asarray(polygon, np.float64)
-        if points.ndim != 1 or len(points) < 6 or len(points) % 2:
+        if points.ndim != 1 or len(points) < SHORTEST_POLYGON or len(points) % 2:
             raise ValueError("a polygon needs three or more points")
-        # The middle of the first pixel is at 0.5 in COCO and at 0 in OpenCV.
-        corners = np.round(DRAWN_LARGER * points.reshape(-1, 2) - 0.5).astype(np.int32)
-        cv2.fillPoly(canvas, [corners], (255,))
-    return np.asarray(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA) > 127)
+        if not np.isfinite(points).all():
+            raise ValueError("a polygon has a point that is not a number")
+        polygons.append(points.tolist())
+    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))), bool)
 
 
-def _decode_counts(counts: bytes) -> list[int]:
-    """Read COCO's compressed run lengths.
-
-    Each is written in groups of five bits, lowest first, from character 48 on; bit 5 says that
-    another group follows, bit 4 of the last is the sign; from the third on only the difference to
-    the run before the last is written.
-    """
-    runs: list[int] = []
-    value, shift = 0, 0
-    for byte in counts:
-        group = byte - 48
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if not group & 0x20:
-            if group & 0x10:
-                value -= 1 << shift
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value, shift = 0, 0
-    if shift:
-        raise ValueError("run lengths are cut off")
-    return runs
+def _decode_runs(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
+    height, width = (int(side) for side in segmentation["size"])
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        runs = [int(count) for count in counts]
+        if sum(runs) != height * width or min(runs) < 0:
+            raise ValueError(f"runs of {sum(runs)} pixels for {width} x {height}")
+        listed = {"size": [height, width], "counts": runs}
+        return np.asarray(coco.decode(coco.frPyObjects(listed, height, width)), bool)
+    counts = counts.encode() if isinstance(counts, str) else bytes(counts)
+    try:
+        decoded = coco.decode({"size": [height, width], "counts": counts})
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"run lengths that are damaged, for {width} x {height}") from error
+    # pycocotools leaves pixels after the last run unset, whatever is in memory there.
+    if coco.encode(np.asfortranarray(decoded))["counts"] != counts:
+        raise ValueError(f"runs that do not fill {width} x {height} pixels")
+    return np.asarray(decoded, bool)

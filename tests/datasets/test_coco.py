@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pycocotools import mask as mask_tools
 
 from avsegcli.datasets.coco import decode_segmentation
 
@@ -21,7 +22,6 @@ def test_run_lengths_are_counted_down_the_columns():
 
 
 def test_compressed_run_lengths_are_those_of_pycocotools():
-    mask_tools = pytest.importorskip("pycocotools.mask")
     random = np.random.default_rng(0)
     for mask in (BLOCK, random.random((37, 53)) > 0.7, ~BLOCK, np.zeros_like(BLOCK)):
         coded = mask_tools.encode(np.asfortranarray(mask, np.uint8))
@@ -36,7 +36,10 @@ def test_compressed_run_lengths_are_those_of_pycocotools():
         {"size": [2, 3], "counts": [1, 2]},
         {"size": [2, 3], "counts": [8, -2]},
         {"size": [2, 3], "counts": "P"},
+        {"size": [2, 3], "counts": ""},
         [[1, 2, 3, 4]],
+        [[float("nan")] * 6],
+        None,
     ],
 )
 def test_what_is_no_mask_is_refused(damaged):
