@@ -109,6 +109,7 @@ def vpo(
 
     Example: avseg data vpo --coco ann.json --images val2017 --vggsound sounds -o parts
     """
+    from avsegcli.cli.tables import count_noun
     from avsegcli.synthesis.vpo import write_vpo_parts
 
     pairs = {}
@@ -122,7 +123,7 @@ def vpo(
             coco, images, vggsound, output, pairs=pairs, force=force, on_progress=update
         )
     typer.echo(
-        f"{output}: {len(parts.classes)} classes, {parts.objects} cutouts, "
+        f"{output}: {count_noun(len(parts.classes), 'class', 'classes')}, {parts.objects} cutouts, "
         f"{parts.backgrounds} backgrounds, {parts.sounds} sounds"
     )
 

@@ -252,7 +252,7 @@ def _check_values(named: dict[str, list[str]]) -> None:
 
 def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -> None:
     from avsegcli.cli import progress as show
-    from avsegcli.cli.tables import print_table
+    from avsegcli.cli.tables import count_noun, print_table
     from avsegcli.render.colors import class_colours
 
     batch.check_files(segmenter)
@@ -260,8 +260,9 @@ def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -
         predictor = segmenter.predictor
         class_colours(batch.options["palette"], predictor.classes)  # refuses unknown names
         if not quiet:
+            classes = len(predictor.classes) - 1
             typer.echo(
-                f"avseg: {predictor.model_name} ({len(predictor.classes) - 1} classes) "
+                f"avseg: {predictor.model_name} ({count_noun(classes, 'class', 'classes')}) "
                 f"on {predictor.device_name}",
                 err=True,
             )

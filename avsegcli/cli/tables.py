@@ -31,6 +31,16 @@ LATEX_ESCAPES = str.maketrans(
 )
 
 
+def count_noun(number: int, one: str, several: str) -> str:
+    """Write a number with its noun.
+
+    Example:
+        >>> count_noun(1, "class", "classes"), count_noun(24, "class", "classes")
+        ('1 class', '24 classes')
+    """
+    return f"{number} {one if number == 1 else several}"
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """Open standard output or error for texts as they are: names may hold `[a]` or `:b:`."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
