@@ -1,4 +1,4 @@
-"""Every setting, its default and unit. Presets (TOML) say only what differs. No torch."""
+"""All settings, with defaults and units. Presets (TOML) hold only differences. No torch."""
 
 import difflib
 import json
@@ -21,14 +21,14 @@ FORMER_NAMES = {  # of settings, by table and name
     ("model", "mask_channels"): "mask_dim",
     ("optim", "checkpointing"): "activation_checkpointing",
 }
-NOT_SETTINGS = ("classes", "log_with", "name", "origin")  # what else a run's config.json says
+NOT_SETTINGS = ("classes", "log_with", "name", "origin")  # other keys of a run's config.json
 CONVENTIONS = ("aligned", "avsbench", "stored")  # how log-mel examples are made of the sound
 TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is built of and how it is asked; stored in every checkpoint. The paper's r50."""
+    """Architecture and inference settings; stored in every checkpoint. Defaults: r50."""
 
     backbone: str = "resnet50"  # efficientnet-lite0, resnet50, swin-tiny, pvt-v2-b5
     audio_encoder: str = "vggish"  # vggish, small
@@ -81,7 +81,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a training step sees."""
+    """Training data and batches."""
 
     size: int = 224  # pixels, longest side of the frames of training
     repeats: tuple[int, ...] = (1, 7)  # times that each part of s4+ms3 is seen in an epoch

@@ -1,6 +1,6 @@
-"""What avseg tells a user. Anything else that is raised is a bug and keeps its traceback.
+"""Errors that are reported to the user; anything else that is raised is a bug, with traceback.
 
-But for what the system says of a file (an `OSError` with its name): see `format_os_error`.
+An `OSError` that names a file is reported as well: see `format_os_error`.
 
 AvsegError          something a user can put right, such as a missing package; exit code 1
 ├── ConfigError     an option or a key of a configuration is wrong; exit code 2
@@ -14,8 +14,8 @@ class AvsegError(Exception):
     """A problem that the user can put right.
 
     Args:
-        message: what is wrong, with which file.
-        hint: what to do next; may be empty.
+        message: the problem, with the file.
+        hint: the next step for the user; may be empty.
     """
 
     exit_code = 1
@@ -45,7 +45,7 @@ class WeightsError(AvsegError):
 
 
 def format_os_error(error: OSError) -> str:
-    """Say in one line what the system refused, and of which file.
+    """Format an error of the operating system as one line with the file.
 
     Example:
         >>> format_os_error(PermissionError(13, "Permission denied", "a.mp4"))

@@ -1,4 +1,4 @@
-"""The ablation of the paper's Table 2: what each part of the method adds.
+"""Ablation study: the contribution of each part of the method, Table 2 of the paper.
 
 Every row is trained from the same start with the same budget on clips composed of the same parts,
 once for each seed and set, and scored on the same test clips. Row 2 is not trained: it is row 1,
@@ -140,11 +140,11 @@ def run_ablation(
         score_on: kinds of test clips for all of them, besides those of their own set.
         seeds: runs of each row, with the seeds 0, 1, ...
         clips: test clips of each kind; half as many val clips of it choose the threshold.
-        name: what the checkpoints are called.
+        name: of the model, stored in the checkpoints.
         audio_weights: where the audio encoder begins, a file or a name of `weights.KNOWN`.
         init: a checkpoint of avseg with which the encoders of every row begin.
         device: auto, cpu, cuda or mps.
-        report: is told what a person should see.
+        report: receives messages for the user.
 
     Raises:
         ConfigError: if a row is unknown, row 2 is asked for without row 1, or `out` holds rows of
@@ -152,7 +152,7 @@ def run_ablation(
         DataError: if the folder is no parts folder, or has no parts of a split, or `START` is
             damaged.
         WeightsError: if `init` is no checkpoint, or there are no such audio weights.
-        AvsegError: what training raises.
+        AvsegError: as training does.
     """
     unknown = sorted(set(rows) - set(ROWS))
     if unknown:

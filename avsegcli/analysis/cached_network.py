@@ -1,4 +1,4 @@
-"""Ask a network once where only what is made of its answers differs."""
+"""A network with cached outputs, for evaluations that differ in postprocessing only."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What each codeword hears: the classes that use it, and the sounds nearest to it."""
+"""Codebook analysis: the classes that use each codeword, and the sounds nearest to it."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ class Sound(NamedTuple):
 
 @dataclass(frozen=True)
 class Codewords:
-    """How the codebook of a model is used on a data set."""
+    """Usage of a model's codebook on a data set."""
 
     classes: tuple[str, ...]  # "nothing" first, then those of the data set
     counts: NDArray[np.float64]  # (K, L + 1), tokens; of a second with two classes half for each
@@ -48,7 +48,7 @@ class Codewords:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """How often each class is heard where a code is chosen, ``(K, L + 1)``; rows sum to 1."""
+        """Frequency of each class where a code is chosen, ``(K, L + 1)``; rows sum to 1."""
         total = self.counts.sum(axis=1, keepdims=True)
         return np.divide(self.counts, total, out=np.zeros_like(self.counts), where=total > 0)
 
@@ -118,7 +118,7 @@ def study_codewords(
     return Codewords(classes, counts, nearest, *errors)
 
 
-# --- what is printed and written ----------------------------------------------------------------
+# --- tables and files ---------------------------------------------------------------------------
 
 
 def codeword_table(codewords: Codewords, most: int = 20) -> Table:

@@ -27,7 +27,7 @@ class Evaluation:
 
     @property
     def clips(self) -> dict[str, dict[str, Any]]:
-        """What each clip scores, by its name."""
+        """Scores of each clip, by its name."""
         return {clip["name"]: clip for clip in self.values["clips"]}
 
     @cached_property
@@ -110,7 +110,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know, one sentence each."""
+        """Remarks for the reader, one sentence each."""
         notes = []
         if len({tuple(e.values["classes"]) for e in self.evaluations}) > 1:
             notes.append("the lists of classes differ: numbers of classes are left out")
@@ -188,7 +188,7 @@ def comparison_tables(comparison: Comparison, clips: int = 10) -> list[Table]:
     """Lay out the numbers side by side, and the clips that changed most.
 
     Args:
-        comparison: what to show.
+        comparison: the result to show.
         clips: how many of them, for each evaluation but the first.
     """
     names = comparison.names

@@ -1,4 +1,4 @@
-"""Clips side by side: frame, truth and what each model paints; Figure 5 of the paper."""
+"""Qualitative examples: frame, ground truth and the masks of each model; Figure 5 of the paper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a model makes of a sound, on its way to the masks: before, after decomposition, as codes."""
+"""Audio semantics inside a model: before and after decomposition, and as codes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ def audio_semantics(predictor: Predictor, clip: Clip) -> Semantics:
 
 @contextmanager
 def _watch(modules: Mapping[str, nn.Module | None]) -> Iterator[dict[str, Any]]:
-    """Keep what modules give back while the context lasts."""
+    """Record the outputs of modules while the context lasts."""
     seen: dict[str, Any] = {}
 
     def keep(name: str) -> Any:

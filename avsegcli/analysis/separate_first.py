@@ -15,7 +15,7 @@ class SeparateFirst:
     A sound is separated once, which takes longer than to segment: its tracks are kept.
 
     Args:
-        predictor: what is asked.
+        predictor: the model to evaluate.
         num_tracks: tracks that the sound of a clip is separated into.
     """
 

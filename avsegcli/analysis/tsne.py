@@ -1,4 +1,4 @@
-"""Are the sources of a mixture found in its semantics? Figure 6 of the paper, and a number.
+"""t-SNE of the semantics of mixtures and their sources (Figure 6 of the paper), with a measure.
 
 Two sounds of one class each are mixed at one level, with the picture of the first. If the model
 decomposes the mixture, some token of it lies where the tokens of the one class alone lie, and some
@@ -45,7 +45,7 @@ class ClipSemantics:
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near mixtures lie to their sources, from clips that are not in the mixture."""
+    """Distance of mixtures to their sources, from clips that are not in the mixture."""
 
     ratio: float  # distance to a source's centroid / mean distance to the other classes'; 1 is no
     # nearer than to any class
@@ -273,7 +273,7 @@ def embed(study: MixtureStudy, *, tokens: bool, seed: int = 0) -> Map:
     """Lay sounds and mixtures out in a plane by t-SNE.
 
     Args:
-        study: what to show.
+        study: the result to show.
         tokens: of each sound the token that says its class most, of a mixture one for each
             class; otherwise the vector before decomposition, of a mixture one point for each of
             its classes at one place.

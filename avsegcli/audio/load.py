@@ -137,7 +137,7 @@ class SoundReader:
         return self._decoder.is_damaged
 
     def problems(self) -> list[str]:
-        """Say in words what else was wrong with the sound: nothing."""
+        """Describe other problems of the sound: none."""
         return []
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`avseg ablate`: what each part of the method adds, Table 2 of the paper."""
+"""`avseg ablate`: ablation study, Table 2 of the paper."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ from avsegcli.cli.options import Format, FormatChoice
 
 
 class ClipSet(StrEnum):
-    """What the clips are like that rows are trained and scored on."""
+    """Kinds of clips that rows are trained and evaluated on."""
 
     multi = "multi"
     semantic = "semantic"

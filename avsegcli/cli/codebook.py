@@ -1,4 +1,4 @@
-"""`avseg codebook`: what each codeword hears."""
+"""`avseg codebook`: the classes and sounds of each codeword."""
 
 from avsegcli.cli.options import (
     DataRoot,
@@ -24,7 +24,7 @@ def codebook(
     output: OutputFolder = None,
     force: Force = False,
 ) -> None:
-    """Show what each codeword hears: the classes that use it, its nearest sounds.
+    """Show the classes that use each codeword, and its nearest sounds.
 
     With -o also codebook.png, .svg (a heat map) and .csv (every codeword).
 

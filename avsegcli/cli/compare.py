@@ -70,7 +70,7 @@ def compare(
 def _draw_sheet(
     comparison: "Comparison", sheet: Path, clips: int, data_root: Path | None, device: str
 ) -> None:
-    """Ask the models about the clips that changed most, and draw what they paint.
+    """Predict the clips that changed most, and draw the predictions.
 
     Raises:
         ConfigError: if an evaluation is not of a model, or its weights are not what they were.

@@ -10,7 +10,7 @@ from avsegcli.cli.options import clip_progress
 
 
 class Task(StrEnum):
-    """What the clips are for."""
+    """Task that the clips are composed for."""
 
     single = "single"
     multi = "multi"
@@ -18,7 +18,7 @@ class Task(StrEnum):
 
 
 class Split(StrEnum):
-    """Which files of the parts folder are used."""
+    """Split of the parts folder."""
 
     train = "train"
     val = "val"

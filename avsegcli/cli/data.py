@@ -40,7 +40,7 @@ def check(
         SubsetChoice | None, typer.Option(help="Which subset.", show_default="all that are there")
     ] = None,
 ) -> None:
-    """Read every file of AVSBench, and say what is there, missing or damaged.
+    """Check every file of AVSBench; list those missing or damaged.
 
     The exit code is 1 if a clip cannot be used.
 

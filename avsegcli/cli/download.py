@@ -28,7 +28,7 @@ def download(
             "--offline", help="Do not use the network: fail if they are not here already."
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Get again what is here.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download again.")] = False,
 ) -> None:
     """Get the weights that training begins from, and check them.
 
@@ -75,7 +75,7 @@ def _with_bar(name: str, *, offline: bool, force: bool) -> Path:
 
 
 def _describe() -> Iterator[str]:
-    """Say what is known of all weights; a path is never broken, so that it can be copied."""
+    """List all weights; a path is never broken, so that it can be copied."""
     from avsegcli.files.weights import KNOWN, home, locate
 
     for known in KNOWN.values():

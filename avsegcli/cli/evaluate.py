@@ -40,7 +40,7 @@ class SizeChoice(StrEnum):
 
 
 class ConventionChoice(StrEnum):
-    """How log-mel examples are cut from the sound."""
+    """Convention for cutting log-mel examples from the sound."""
 
     ALIGNED = "aligned"
     AVSBENCH = "avsbench"
@@ -48,7 +48,7 @@ class ConventionChoice(StrEnum):
 
 
 class GroupChoice(StrEnum):
-    """Whose F curves are averaged before the best threshold is taken."""
+    """Groups whose F curves are averaged before the best threshold is taken."""
 
     VIDEO = "video"
     FRAME = "frame"

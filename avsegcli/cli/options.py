@@ -1,4 +1,4 @@
-"""What the commands share that ask models about clips: options, inputs, where results go."""
+"""Options, inputs and outputs that the commands for evaluation and analysis share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EngineChoice(StrEnum):
-    """What runs the network."""
+    """Runtime of the network."""
 
     AUTO = "auto"
     ONNX = "onnx"
@@ -26,7 +26,7 @@ class EngineChoice(StrEnum):
 
 
 class FormatChoice(StrEnum):
-    """How tables are printed."""
+    """Format of printed tables."""
 
     TEXT = "text"
     MARKDOWN = "markdown"
@@ -97,7 +97,7 @@ def open_clips(
     listen: bool = False,
     quiet: bool = False,
 ) -> "ClipDataset":
-    """Open the clips that are asked for, else the packaged ones; say what is to be said of them.
+    """Open the clips that are asked for, else the packaged ones, and report remarks on them.
 
     Args:
         dataset: as of `open_dataset`; None: the packaged ones.
@@ -122,7 +122,7 @@ def open_clips(
 
 
 def load_model(weights: Path | None, device: str) -> "Predictor":
-    """Load a checkpoint, by default the packaged one, to look inside; say what runs where.
+    """Load a checkpoint for analysis, by default the packaged one, and report its device.
 
     Raises:
         ConfigError: if it is a graph, which nothing can look into.
@@ -143,7 +143,7 @@ def load_model(weights: Path | None, device: str) -> "Predictor":
 def load_models(
     weights: Sequence[Path] | None, device: str, engine: EngineChoice
 ) -> "dict[str, GraphPredictor | Predictor]":
-    """Open what is to be scored, by default the packaged model, and say what runs where.
+    """Open the models to evaluate, by default the packaged one, and report their devices.
 
     Returns:
         The models by their own names, or by their files where names are the same.
@@ -172,7 +172,7 @@ def _tell_apart(names: list[str], weights: Sequence[Path]) -> list[str]:
 
 
 def check_output(folder: Path | None, names: Sequence[str], *, force: bool) -> None:
-    """Refuse, before anything is computed, what would go wrong with the results.
+    """Check before the work that the results can be written.
 
     That is files that are there or cannot be written, and figures without matplotlib.
     """

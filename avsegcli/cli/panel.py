@@ -35,7 +35,7 @@ def panel(
     engine: Engine = EngineChoice.AUTO,
     force: Force = False,
 ) -> None:
-    """Show clips side by side: frame, truth, and what each model paints.
+    """Show clips side by side: frame, ground truth, and the masks of each model.
 
     Writes panel.png and panel.svg: the paper's Figure 5.
 

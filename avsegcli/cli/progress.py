@@ -1,4 +1,4 @@
-"""What `avseg segment` shows of its progress and at its end."""
+"""Progress bars and final tables of `avseg segment`."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -91,7 +91,7 @@ def batch_table(jobs: "Sequence[Job]") -> Table:
     table.add_column("file", footer=", ".join(f"{n} {status}" for status, n in counts if n))
     table.add_column("status", no_wrap=True)
     table.add_column("seconds", justify="right", footer=f"{sum(job.seconds for job in jobs):.1f}")
-    table.add_column("what sounds, or what is wrong")
+    table.add_column("sounding classes, or error")
     for job in jobs:
         events = job.summary.events if job.summary else []
         names = ", ".join(dict.fromkeys(event.class_name for event in events))

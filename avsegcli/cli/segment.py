@@ -1,4 +1,4 @@
-"""`avseg segment`: find and paint what sounds in videos, and tell of it in files."""
+"""`avseg segment`: segment the sounding objects of videos and write outputs."""
 
 import os
 from enum import StrEnum
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StyleChoice(StrEnum):
-    """How videos are painted."""
+    """Style of painted videos."""
 
     OVERLAY = "overlay"
     OUTLINE = "outline"
@@ -124,7 +124,7 @@ def segment(
         ),
     ] = None,
     legend: Annotated[
-        bool, typer.Option("--legend/--no-legend", help="List in a corner what sounds.")
+        bool, typer.Option("--legend/--no-legend", help="List the sounding classes in a corner.")
     ] = True,
     labels: Annotated[
         bool, typer.Option("--labels/--no-labels", help="Write the class beside each mask.")
@@ -173,7 +173,9 @@ def segment(
         Path | None,
         typer.Option(help="How each input went, as JSON; replaced.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List inputs and outputs only.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Print nothing but warnings and errors.")
     ] = False,

@@ -154,7 +154,7 @@ def train(
 
 
 def _read_run(run: Path) -> dict[str, Any]:
-    """Read what a run that is to go on began with.
+    """Read the settings of the run to resume.
 
     Raises:
         AvsegError: if there is no run to go on with.

@@ -41,7 +41,7 @@ class AvsBench:
 
     Attributes:
         classes: names by index, background first.
-        notes: what a user should know about these data, one sentence each.
+        notes: remarks on these data for the user, one sentence each.
 
     Raises:
         DataError: if the root, its table or a column is missing, or the split has no clip.

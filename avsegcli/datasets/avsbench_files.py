@@ -1,4 +1,4 @@
-"""Where AVSBench keeps the files of S4, MS3 and AVSBench-semantic, exactly as it is handed out.
+"""File layout of S4, MS3 and AVSBench-semantic, exactly as published.
 
     Single-source/s4_meta_data.csv      name, start, category, split
     Single-source/s4_data/
@@ -46,7 +46,7 @@ HANDED_OUT = (
 
 
 class ClipFiles(NamedTuple):
-    """Where the parts of one clip are."""
+    """Paths of the files of one clip."""
 
     frames: list[Path]
     masks: list[Path | None]  # one for each frame; None: it has no label
@@ -54,7 +54,7 @@ class ClipFiles(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What makes a subset differ from the others."""
+    """File layout of one subset."""
 
     folder: str  # in AVSBench's root
     table: str

@@ -1,4 +1,4 @@
-"""What of AVSBench is there, and what is missing or damaged."""
+"""Check a copy of AVSBench for missing and damaged files."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What every data set of avseg is made of: one clip, its frames, its sound and its truth."""
+"""A labelled clip: frames, sound and ground truth; the item of every data set."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol

@@ -21,7 +21,7 @@ from avsegcli.inference.preprocess import (
 
 
 class Target(NamedTuple):
-    """What sounds in one clip: M objects, each all that is seen of one class."""
+    """Ground truth of one clip: M objects, each the union of one class."""
 
     labels: Tensor  # (M,), int64 in [0, L): class index without background
     masks: Tensor  # (M, T, h, w), share of the known part of each cell that it covers, at stride 4
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 class Objects(NamedTuple):
-    """What sounds in a batch: the O objects of its clips, one clip after the other.
+    """Ground truth of a batch: the O objects of its clips, one clip after the other.
 
     What says which and when (`clip`, `labels`, `active`) stays on the host, where the matcher
     reads it; masks and boxes go where the network is.

@@ -24,7 +24,7 @@ class _File(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """What was done."""
+    """Result of an import."""
 
     copied: int
     skipped: int  # were there already, of the same size

@@ -105,7 +105,7 @@ def open_clips(root: Path, split: str = "test") -> AvsBench | VideoFolder:
     """Open a folder of clips.
 
     Args:
-        root: what `avseg compose` wrote, a subset of AVSBench, or videos with masks.
+        root: an output of `avseg compose`, a subset of AVSBench, or videos with masks.
         split: which clips; videos with masks have no splits.
 
     Raises:

@@ -17,7 +17,7 @@ from avsegcli.device import usable_cpus
 
 @dataclass
 class ClassCount:
-    """How much of one class there is in a split."""
+    """Counts of one class in a split."""
 
     clips: int = 0
     frames: int = 0  # labelled ones in which it is seen to sound

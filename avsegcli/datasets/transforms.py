@@ -1,4 +1,4 @@
-"""From a clip as it is stored to what a model takes."""
+"""Transform a stored clip to the input of a model."""
 
 from typing import Literal
 

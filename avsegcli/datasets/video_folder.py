@@ -1,4 +1,4 @@
-"""A folder of videos with hand-made masks of what sounds, to measure on.
+"""A folder of videos with hand-made masks of the sounding objects, for evaluation.
 
 <name>.mp4               any number of videos
 masks/<name>/<k>.png     for k = 0, 1, ...: class indices of what sounds in second [k, k + 1),
@@ -31,7 +31,7 @@ class VideoFolder:
 
     Attributes:
         classes: names by index, background first.
-        notes: what a user should know about these data, one sentence each.
+        notes: remarks on these data for the user, one sentence each.
 
     Raises:
         DataError: if the folder, classes.json or every mask is missing.

@@ -1,4 +1,4 @@
-"""Does it listen? A model can score well by painting whatever is salient.
+"""Audio-dependence tests: a model can score well by painting salient objects, without the sound.
 
 mute  sound replaced by silence: predicted area, as a share of the area with sound; 0 is best
 swap  sound of a clip of which no class is in the picture: likewise
@@ -39,7 +39,7 @@ class AudioDependenceScores:
 
 
 class _Profile(NamedTuple):
-    """What has to be remembered of a clip."""
+    """Summary of a clip for the tests."""
 
     place: int  # in the data set
     size: tuple[int, int]  # rows and columns that are scored
@@ -53,7 +53,7 @@ class AudioDependence:
     """Asks the predictor about the same pictures with other sounds.
 
     Args:
-        predictor: what to ask.
+        predictor: the model to evaluate.
         dataset: where the sounds of other clips come from.
         convention: how examples are cut from a waveform.
         seed: decides which other clip's sound is taken.
@@ -100,7 +100,7 @@ class AudioDependence:
         self._solos |= other._solos
 
     def __getstate__(self) -> dict[str, Any]:
-        """Send to another process what was found, not the model and the data."""
+        """Send the results to another process, not the model and the data."""
         return {"_clips": self._clips, "_solos": self._solos}
 
     def compute(self, processes: Processes = SINGLE_PROCESS) -> AudioDependenceScores:

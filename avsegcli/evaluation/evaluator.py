@@ -46,7 +46,7 @@ Kind = TypeVar("Kind", bound=Accumulator)
 
 @dataclass(frozen=True)
 class ClipScores:
-    """What one clip scores by itself."""
+    """Scores of one clip."""
 
     name: str
     avsbench_j: float
@@ -101,7 +101,7 @@ def evaluate(
     the data set's: see `match_classes`.
 
     Args:
-        predictor: what is scored, a model or masks that are stored.
+        predictor: a model, or saved predictions.
         dataset: clips with truth; their names must differ.
         size: "protocol": scored at 224 x 224, frames that are not square squashed, as AVSBench
             does; "native": at the size of the truth as stored.
@@ -198,7 +198,7 @@ class _Metrics:
             self.has_frames = True
 
     def merge(self, other: "_Metrics") -> None:
-        """Take in what another process has scored."""
+        """Merge the results of another process."""
         for name, mine in self._all.items():
             mine.merge(other._all[name])
         self.has_frames |= other.has_frames
@@ -249,5 +249,5 @@ def _scored_frames(
 
 
 def _others(processes: Processes, mine: Any) -> list[Any]:
-    """Exchange what the processes found; give that of the others."""
+    """Exchange the results of the processes; return those of the others."""
     return [found for rank, found in enumerate(processes.gather(mine)) if rank != processes.rank]

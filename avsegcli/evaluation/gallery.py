@@ -57,7 +57,7 @@ class BestAndWorst:
             self._drop()
 
     def merge(self, other: "BestAndWorst") -> None:
-        """Take in what another process was shown."""
+        """Merge the clips of another process."""
         self._examples |= other._examples
         self._drop()
 
@@ -121,7 +121,7 @@ def draw_example(example: Example) -> NDArray[np.uint8]:
 
 
 def caption(example: Example, classes: tuple[str, ...]) -> str:
-    """Say which clip this is, what sounds in it and what is predicted."""
+    """Describe a clip: its name, ground truth and predicted classes."""
     named = [*classes[1:], "another class"]
 
     def names(labels: NDArray[np.uint8]) -> str:
@@ -136,7 +136,7 @@ def draw_examples(gallery: BestAndWorst, classes: tuple[str, ...]) -> NDArray[np
     """Draw the worst and the best clips below each other, with captions.
 
     Args:
-        gallery: what was kept.
+        gallery: the selected clips.
         classes: the scored ones, background first.
 
     Returns:
@@ -162,7 +162,7 @@ def draw_examples(gallery: BestAndWorst, classes: tuple[str, ...]) -> NDArray[np
 
 
 def paint(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay class indices ``(H, W)`` over a frame ``(H, W, 3)``; what is unknown is grey."""
+    """Overlay class indices ``(H, W)`` on a frame ``(H, W, 3)``; ignored pixels are grey."""
     painted = frame.astype(np.float32)
     for index in np.unique(labels):
         if index == 0:

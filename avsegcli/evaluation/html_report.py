@@ -52,12 +52,12 @@ def html_report(scores: Scores, gallery: BestAndWorst, origin: Mapping[str, str]
     Args:
         scores: all numbers.
         gallery: the clips to show.
-        origin: what was scored on what, in words.
+        origin: model and data, in words.
     """
     said = " · ".join(f"{escape(key)}: {escape(value)}" for key, value in origin.items())
     parts = [
         f"<h1>Audio-visual segmentation: scores</h1><p class='note'>{said}</p>",
-        _section("What was scored", _table(summary_rows(scores), ("", ""))),
+        _section("Evaluation", _table(summary_rows(scores), ("", ""))),
         _section("Scores by convention", _metrics(scores)),
     ]
     if scores.listening is not None:
@@ -65,8 +65,8 @@ def html_report(scores: Scores, gallery: BestAndWorst, origin: Mapping[str, str]
             (name, meaning, show_number(value), str(clips))
             for name, meaning, value, clips in audio_dependence_rows(scores.listening)
         ]
-        header = ("test", "what it is", "value", "clips")
-        parts.append(_section("Does it listen?", _table(rows, header)))
+        header = ("test", "meaning", "value", "clips")
+        parts.append(_section("Audio dependence", _table(rows, header)))
     parts.append(_section("IoU by class", _classes(scores)))
     for title, examples in (("Worst", gallery.worst()), ("Best", gallery.best())):
         if examples:

@@ -1,4 +1,4 @@
-"""How scores fall as noise rises: Figure 7 of the paper.
+"""Noise robustness: scores over the signal-to-noise ratio, Figure 7 of the paper.
 
 Every model hears the very same mixes, through the same front end: a mix depends on the seed, the
 clip's name and the ratio alone, and of one seed and clip the noise is the same piece at every
@@ -96,9 +96,9 @@ def noise_sweep(
     """Score models on a data set at several signal-to-noise ratios.
 
     Args:
-        models: what is scored, by the name of its curve.
+        models: the models to evaluate, by the name of their curve.
         clips: the data set.
-        noise: what is mixed in.
+        noise: source of the noise.
         ratios_db: signal-to-noise ratios; ``inf`` is the sound as it is, for which one seed does.
         seeds: number of mixes of each clip at each ratio, of the seeds 0, 1, ...
         listen: also compute `mute`, `swap` and `solo`.
@@ -174,7 +174,7 @@ def spread(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-# --- what is printed and written ----------------------------------------------------------------
+# --- tables and files ---------------------------------------------------------------------------
 
 
 def sweep_table(conditions: Sequence[Condition], metrics: Sequence[str]) -> Table:

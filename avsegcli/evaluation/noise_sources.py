@@ -1,4 +1,4 @@
-"""What is mixed into clips to disturb them: made-up noise, packaged voices and music, or files.
+"""Noise to mix into clips: synthetic noise, packaged speech and music, or recordings.
 
 white, pink, brown   drawn at random
 speech               eight sentences in six languages by eSpeak NG, which the package carries
@@ -55,7 +55,7 @@ class RecordedNoise:
     """Pieces of recordings; one that is too short starts again.
 
     Args:
-        name: what to call it.
+        name: for tables and files.
         files: sound files, each as likely as the others.
     """
 

@@ -1,4 +1,4 @@
-"""From a predictor's class probabilities to what is scored of one clip."""
+"""Class probabilities of a predictor to the prediction of one clip."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -36,7 +36,7 @@ class ClipPredictor(Protocol):
 
 
 class ClipPrediction(NamedTuple):
-    """What a predictor says of a clip, at the size of the truth."""
+    """Prediction for a clip, at the size of the ground truth."""
 
     probs: NDArray[np.float32]  # (T, H, W) in [0, 1], probability of the likeliest class
     labels: NDArray[np.uint8]  # (T, H, W), that class; 0 where it is not above the threshold
@@ -52,7 +52,7 @@ def predict_clip(
     """Predict a clip and bring the result to the size at which it is scored.
 
     Args:
-        predictor: what to ask.
+        predictor: the model to evaluate.
         frames: ``(T, H, W, 3)`` RGB.
         log_mel: ``(T, 96, 64)``.
         size: rows and columns of the result; probabilities are interpolated bilinearly.

@@ -11,7 +11,7 @@ from avsegcli.evaluation.metrics.registry import all_metrics, all_numbers, read_
 
 
 def score_tables(scores: Scores) -> list[Table]:
-    """Lay out the scores: what was scored, every metric, listening if asked for, classes."""
+    """Lay out tables: model and data, every metric, audio dependence if asked for, classes."""
     tables = [_summary_table(scores), _metric_table(scores)]
     if scores.listening is not None:
         tables.append(_audio_dependence_table(scores.listening))
@@ -19,7 +19,7 @@ def score_tables(scores: Scores) -> list[Table]:
 
 
 def summary_rows(scores: Scores) -> list[tuple[str, str]]:
-    """Say what was scored, in words and values."""
+    """List the evaluated model and data, in words and values."""
     summary = scores.summary
     rows = [
         ("clips", str(summary.num_clips)),
@@ -35,7 +35,7 @@ def summary_rows(scores: Scores) -> list[tuple[str, str]]:
 
 
 def _summary_table(scores: Scores) -> Table:
-    table = _table("What was scored", "", "")
+    table = _table("Evaluation", "", "")
     for row in summary_rows(scores):
         table.add_row(*row)
     return table
@@ -95,7 +95,7 @@ def show_interval(interval: Interval | None) -> str:
 def audio_dependence_rows(
     listening: AudioDependenceScores,
 ) -> list[tuple[str, str, float | None, int]]:
-    """Name the listening scores: test, what it is, value, clips that it rests on."""
+    """List the audio-dependence tests: name, meaning, value, number of clips."""
     meanings = {
         "mute": "area without sound / with sound; 0 is best",
         "swap": "area with another sound / its own; 0 is best",
@@ -108,7 +108,7 @@ def audio_dependence_rows(
 
 
 def _audio_dependence_table(listening: AudioDependenceScores) -> Table:
-    table = _table("Does it listen?", "test", "what it is", "value", "clips")
+    table = _table("Audio dependence", "test", "meaning", "value", "clips")
     for name, meaning, value, clips in audio_dependence_rows(listening):
         table.add_row(name, meaning, show_number(value), str(clips))
     return table

@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"(?:^|_)(\d+)$")
 
 
 class _Frame(NamedTuple):
-    """What is stored for one frame."""
+    """Saved prediction of one frame."""
 
     probs: NDArray[np.float32]  # (H, W)
     labels: NDArray[np.uint8]  # (H, W)
@@ -82,7 +82,7 @@ class SavedPredictions:
             )
 
     def predict(self, clip: Clip, size: tuple[int, int]) -> ClipPrediction:
-        """Read what is stored for a clip and bring it to the size at which it is scored.
+        """Read the saved prediction of a clip, resized to the size of evaluation.
 
         Args:
             clip: the clip.

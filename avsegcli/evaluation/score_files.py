@@ -23,7 +23,7 @@ SHEETS = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class ScoreFiles:
-    """Where the scores are to be written; None: not at all."""
+    """Paths of the files of scores; None: not written."""
 
     json: Path | None = None  # all numbers
     csv: Path | None = None  # likewise, a number a row
@@ -51,12 +51,12 @@ class ScoreFiles:
         return self.sheet is not None or self.report is not None
 
     def write(self, scores: Scores, gallery: BestAndWorst, origin: Mapping[str, str]) -> None:
-        """Write what is wanted.
+        """Write the files that were asked for.
 
         Args:
             scores: all numbers.
             gallery: the clips to show.
-            origin: what was scored on what, in words.
+            origin: model and data, in words.
 
         Raises:
             AvsegError: if a file cannot be written.

@@ -91,7 +91,7 @@ def atomic_write(path: Path, raised: type[AvsegError] = AvsegError) -> Iterator[
 
     Args:
         path: the file to be, of which the hidden one has the suffix; its folder exists.
-        raised: what is raised.
+        raised: type of the error.
 
     Raises:
         AvsegError: if it cannot be written there.
@@ -119,7 +119,7 @@ def atomic_folder(folder: Path, last: str, raised: type[AvsegError] = AvsegError
     Args:
         folder: the folder to be; missing ones above it are made.
         last: the file in it that shows that it is whole.
-        raised: what is raised.
+        raised: type of the error.
 
     Raises:
         AvsegError: if it cannot be written there.
@@ -173,8 +173,8 @@ def wrap_write_errors(
 
     Args:
         path: as the user knows it.
-        raised: what is raised instead.
-        caught: what is turned into it.
+        raised: type of the error instead.
+        caught: types of the errors that are converted.
     """
     try:
         yield

@@ -124,7 +124,7 @@ def _length(part: Path) -> int:
 
 
 def _another(url: str, part: Path, found: str) -> WeightsError:
-    """Delete what is not the file that was asked for, and say so."""
+    """Delete a download with the wrong checksum, and raise."""
     part.unlink(missing_ok=True)
     return WeightsError(
         f"what {url} gave has {found}",
@@ -133,7 +133,7 @@ def _another(url: str, part: Path, found: str) -> WeightsError:
 
 
 def _append(url: str, part: Path, size: int | None, progress: Progress | None) -> int | None:
-    """Ask once for what is missing, and return the size of the file if it is known now."""
+    """Request the missing part once, and return the size of the file if it is known now."""
     done = _length(part)
     headers = {"User-Agent": "avseg", "Accept-Encoding": "identity"}
     if done:

@@ -1,4 +1,4 @@
-"""Whether an output may be written, and what is told if it cannot."""
+"""Check outputs before the work: that they can be written and do not conflict."""
 
 import os
 import sys

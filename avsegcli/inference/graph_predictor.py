@@ -54,7 +54,7 @@ class GraphPredictor(ABC):
     @property
     @abstractmethod
     def device_name(self) -> str:
-        """What the model runs on, for a person to read."""
+        """Name of the device that the model runs on, for the user."""
 
     def predict(
         self, frames: Sequence[NDArray[np.uint8]], log_mel: NDArray[np.float32]

@@ -45,7 +45,7 @@ class Box(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Where one class sounds in a frame."""
+    """Mask of one sounding class in a frame."""
 
     class_index: int
     score: float  # mean probability of the class where it is above the threshold, in [0, 1]
@@ -58,7 +58,7 @@ class Region(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """Which class sounds at each pixel of a frame; the masks do not overlap."""
+    """Class of each pixel of a frame; the masks do not overlap."""
 
     width: int  # of the frame
     height: int

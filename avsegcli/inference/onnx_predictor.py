@@ -30,7 +30,7 @@ class OnnxPredictor(GraphPredictor):
 
     @property
     def device_name(self) -> str:
-        """What the model runs on, for a person to read."""
+        """Name of the device that the model runs on, for the user."""
         return f"cpu, ONNX Runtime, {self.threads} threads"
 
     def _run(self, inputs: dict[str, NDArray[np.generic]]) -> NDArray[np.float32]:

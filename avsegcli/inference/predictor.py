@@ -1,4 +1,4 @@
-"""Which program runs the network: ONNX Runtime where it can, else PyTorch. No torch by itself."""
+"""Open a predictor: choose ONNX Runtime, OpenVINO or PyTorch. Imports no torch by itself."""
 
 import platform
 import shutil

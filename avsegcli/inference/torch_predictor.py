@@ -48,7 +48,7 @@ class Predictor:
 
     @property
     def device_name(self) -> str:
-        """What the model runs on, for a person to read."""
+        """Name of the device that the model runs on, for the user."""
         if self.device.type == "cuda":
             return f"cuda ({torch.cuda.get_device_name(self.device)})"
         if self.device.type == "cpu":

@@ -45,7 +45,7 @@ class TransformersBackbone(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """What makes C2, C3, C4 and C5, each from the one before."""
+        """Stages C2, C3, C4 and C5, each applied to the output of the one before."""
         network = getattr(self.network, "swin", self.network)
         encoder = network.encoder
         first, *rest = encoder.stages if hasattr(encoder, "stages") else encoder.layers

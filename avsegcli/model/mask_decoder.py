@@ -13,7 +13,7 @@ from avsegcli.model.visual_encoder import Level, flatten_features, flatten_level
 
 
 class Predictions(NamedTuple):
-    """What one decoder layer says; M = B * T frames, Q queries a frame."""
+    """Output of one decoder layer; M = B * T frames, Q queries a frame."""
 
     mask_logits: Tensor  # (M, Q, H / 4, W / 4)
     class_logits: Tensor  # (M, Q, L), a sigmoid for each class without background

@@ -22,7 +22,7 @@ from avsegcli.model.yamnet import TagPrior, YAMNet
 
 
 class QSDOutput(NamedTuple):
-    """What the network says of B clips of T frames; Q = N queries a frame, L classes."""
+    """Output of the network for B clips of T frames; Q = N queries a frame, L classes."""
 
     mask_logits: Tensor  # (B, T, Q, H / 4, W / 4)
     class_logits: Tensor  # (B, T, Q, L), a sigmoid for each class without background

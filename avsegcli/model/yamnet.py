@@ -114,7 +114,7 @@ class TagPrior(nn.Module):
         return torch.maximum(self.direct, self.group).mul(probs).amax(-1)
 
     def imagine(self, tag_logits: Tensor, imagined: Tensor) -> Tensor:
-        """Raise tags as if classes were heard whose sound is not there: of those without recordings.
+        """Raise the tags of classes without recordings as if they were heard.
 
         Args:
             tag_logits: ``(M, 521)``.

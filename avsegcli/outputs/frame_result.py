@@ -1,4 +1,4 @@
-"""What is found in a video: frame by frame, and in all."""
+"""Results of a video, for each frame and in total."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,7 @@ class FrameResult:
 
 
 class Summary(NamedTuple):
-    """What `Segmenter.segment_file` found."""
+    """Result of `Segmenter.segment_file`."""
 
     outputs: list[Path]
     frames: int

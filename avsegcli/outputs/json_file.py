@@ -1,4 +1,4 @@
-"""What sounds where as JSON, frame by frame, with masks in COCO's run lengths."""
+"""JSON output: the sounding objects of each frame, with masks in COCO's run-length encoding."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -158,7 +158,7 @@ def _check_replaceable(folder: Path, overwrite: bool) -> None:
 
 @dataclass(frozen=True)
 class Look:
-    """How videos are painted."""
+    """Style of painted videos."""
 
     style: str = "overlay"
     alpha: float = 0.5  # opacity of masks, in [0, 1]
@@ -318,7 +318,7 @@ class Writers:
 
     @property
     def problems(self) -> list[str]:
-        """What is left out of the files, a line each."""
+        """Streams that are left out of the files, a line each."""
         return [line for writer in self._encoded for line in writer.problems]
 
     def add(self, result: FrameResult) -> None:

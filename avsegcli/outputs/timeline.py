@@ -1,4 +1,4 @@
-"""Which class sounds when in a video."""
+"""Timeline of a video: when each class sounds."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which class sounds when, as a table (.csv), subtitles (.srt, .vtt) or a picture (.png)."""
+"""Timeline files: a table (.csv), subtitles (.srt, .vtt) or a picture (.png)."""
 
 import csv
 import io

@@ -38,7 +38,7 @@ class Painter:
         colorspace: FFmpeg's number of the video's YUV matrix.
         alpha: opacity of the fill in [0, 1]; 0 leaves outlines and names only.
         palette: RGB colours of the classes, from index 1 on; the rest take the built-in ones.
-        legend: list in a corner what sounds.
+        legend: list the sounding classes in a corner.
         labels: write the class beside each mask.
     """
 

@@ -1,4 +1,4 @@
-"""Many videos in one run: who does which, what is skipped, and how each went."""
+"""Batches of videos: distribution over workers, skipped inputs, and results."""
 
 import json
 import os
@@ -32,7 +32,7 @@ Progress = Callable[[float, float | None], None]
 
 @dataclass
 class Job:
-    """One video and what is to be written of it; then how that went."""
+    """One video, its outputs, and then its result."""
 
     video: Path
     outputs: Outputs
@@ -45,7 +45,7 @@ class Job:
     summary: Summary | None = None
 
     def fail(self, error: AvsegError | OSError) -> None:
-        """Set what is told of an error, and that it is the end of this job."""
+        """Record an error and end this job."""
         self.status = "failed"
         if isinstance(error, AvsegError):
             self.error, self.hint = error.message, error.hint
@@ -53,7 +53,7 @@ class Job:
             self.error = format_os_error(error)
 
     def as_record(self) -> dict[str, Any]:
-        """Return what stands about it in the summary of a run."""
+        """Return the entry of this video in the summary of a run."""
         return {
             "file": str(self.video),
             "status": self.status,
@@ -82,7 +82,7 @@ class Batch:
         return any(job.status == "waiting" for job in self.jobs)
 
     def check_files(self, segmenter: Segmenter) -> None:
-        """Raise what is wrong with the files of a single video, before the model is loaded."""
+        """Check the files of a single video before the model is loaded."""
         job = self.jobs[0] if len(self.jobs) == 1 and not self.several else None
         if job is None or job.status != "waiting" or job.make_folders:
             return
@@ -203,7 +203,7 @@ def plan_batch(
     resume: bool = False,
     overwrite: bool = False,
 ) -> Batch:
-    """Find the inputs, name the outputs, and refuse what would go wrong later.
+    """Find the inputs, name the outputs, and check both.
 
     Args:
         words: the inputs, see `avsegcli.segment.inputs.find_inputs`.

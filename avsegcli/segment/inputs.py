@@ -1,4 +1,4 @@
-"""Which files are meant by the words of a command line."""
+"""Expand command-line arguments (files, folders, patterns, lists) to input files."""
 
 import os
 import sys

@@ -23,7 +23,7 @@ MEMORY_S = 0.5  # seconds; answers farther apart may say different things and bo
 
 
 class KeyFrame(NamedTuple):
-    """A frame that the network has seen, and what it said."""
+    """An analysed frame and its class probabilities."""
 
     time: float  # seconds
     luma: NDArray[np.uint8]  # small
@@ -45,7 +45,7 @@ def downscaled_luma(frame: Any) -> NDArray[np.uint8]:
 
 
 class Flow(NamedTuple):
-    """How things move between two seen frames, and how alike they are.
+    """Optical flow between two key frames, and their remaining difference.
 
     Steps are those of optical flow: how far away the content of a cell is found in the other
     frame. None: nothing moves, or no motion explains the other picture better.
@@ -57,7 +57,7 @@ class Flow(NamedTuple):
 
 
 class OpticalFlow:
-    """Follows what the network has seen through one video."""
+    """Carries class probabilities along the optical flow of one video."""
 
     def __init__(self) -> None:
         self._flows: dict[tuple[float, float], Flow] = {}  # by the times of both frames
@@ -107,7 +107,7 @@ class OpticalFlow:
         return probs
 
     def temporal_median(self, before: KeyFrame, seen: KeyFrame, after: KeyFrame) -> KeyFrame:
-        """Take out what the network said, or forgot, about a single frame.
+        """Remove outliers in time: what was predicted, or missed, in a single frame only.
 
         Each probability becomes the middle one of three: its own and those carried from the
         frames before and after; unless one of them is far away or shows something else.

@@ -47,12 +47,12 @@ class MaskPredictor(Protocol):
 
     @property
     def model_name(self) -> str:
-        """What a person calls it."""
+        """Name of the model, for the user."""
         ...
 
     @property
     def device_name(self) -> str:
-        """Where it runs, in words."""
+        """Name of the device, for the user."""
         ...
 
     def predict(
@@ -82,13 +82,13 @@ class Segmenter:
     """Finds the sounding objects in videos.
 
     Args:
-        predictor: what to ask; None: what `avsegcli.inference.predictor.open_predictor` opens.
+        predictor: the model; None: `avsegcli.inference.predictor.open_predictor` opens it.
         weights: a checkpoint, or a graph of `avseg export`; None: the packaged one.
         device: auto, cpu, cuda or mps.
         engine: auto, onnx, openvino or torch.
 
     Example:
-        Print what sounds in the first half minute::
+        Print the sounding classes of the first half minute::
 
             for result in Segmenter().segment("clip.mp4"):
                 print(result.time, [region.class_index for region in result.masks.regions])
@@ -113,7 +113,7 @@ class Segmenter:
 
     @property
     def predictor(self) -> MaskPredictor:
-        """What is asked; loaded when it is first needed."""
+        """The predictor; loaded when it is first needed."""
         if self._predictor is None:
             self._predictor = open_predictor(self._weights, self._device, self._engine)
         return self._predictor
@@ -129,7 +129,7 @@ class Segmenter:
         end: Time | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Raise what `segment_file` would raise about its files, without loading the model."""
+        """Check the files as `segment_file` does, without loading the model."""
         video = Path(video)
         track = _sound_track(video, audio, audio_stream, Span.of(start, end))
         SoundReader(track).close()
@@ -149,7 +149,7 @@ class Segmenter:
         deinterlace: bool = True,
         problems: list[str] | None = None,
     ) -> Generator[FrameResult, None, None]:
-        """Find what sounds where in each frame of a video, without writing files.
+        """Segment each frame of a video, without writing files.
 
         The network looks at `fps` frames a second, each with the 0.96 s of sound around it; the
         frames in between get probabilities that follow the motion of the picture.
@@ -248,7 +248,7 @@ class Segmenter:
         overwrite: bool = False,
         progress: Callable[[float, float | None], None] | None = None,
     ) -> Summary:
-        """Find what sounds in a video and write what is wanted of it, any number of files.
+        """Segment a video and write any number of output files.
 
         Files appear when all of them are complete.
 
@@ -268,7 +268,7 @@ class Segmenter:
             alpha: opacity of the masks in [0, 1].
             palette: RGB colours of the classes, by their names or from index 1 on, also as
                 `parse_palette` reads them; the rest take the built-in ones.
-            legend: list in a corner what sounds.
+            legend: list the sounding classes in a corner.
             labels: write the class beside each mask.
             codec: FFmpeg's name of the encoder of `output`; None: that of its suffix.
             crf: quality of the encoder, lower is better; None: a good one.
@@ -276,7 +276,7 @@ class Segmenter:
             masks: a folder for a palette PNG of each analysed frame, and classes.json.
             every_frame: masks of every frame of the video.
             json: objects of each analysed frame with COCO run lengths, and events.
-            alpha_video: what sounds, cut out: .mov (ProRes 4444) or .webm (VP9).
+            alpha_video: the sounding objects, cut out: .mov (ProRes 4444) or .webm (VP9).
             timeline: which class sounds when: .png, .csv, .srt or .vtt; one or several.
             report: one self-contained HTML page.
             overwrite: replace outputs that exist.

@@ -38,7 +38,7 @@ class Segment(NamedTuple):
 
 
 class MaskedFrame(NamedTuple):
-    """A frame and what sounds where in it."""
+    """A frame and its class probabilities."""
 
     frame: Any  # yuv420p, full size; may belong to the decoder
     analysed: bool  # the network has seen this very frame

@@ -1,4 +1,4 @@
-"""The sound of a composed clip: who sounds when and how loud, mixed, and what is truly heard."""
+"""The soundtrack of a composed clip: sources, times and levels, mixed, and the classes heard."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -61,7 +61,7 @@ class Composer:
         settings: how clips are drawn.
 
     Raises:
-        DataError: if the parts do not hold what the task needs.
+        DataError: if the parts lack something that the task needs.
 
     Attributes:
         classes: those of the parts, "background" first.

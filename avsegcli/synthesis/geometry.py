@@ -1,4 +1,4 @@
-"""What the camera, the cutouts and the finish of a composed clip do to pictures alike."""
+"""Geometric transforms and filters that camera, objects and degradation share."""
 
 import cv2
 import numpy as np

@@ -24,7 +24,7 @@ class Layer(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where an object is in the middle of the clip, in pixels of the frame."""
+    """Position and size of an object in the middle of the clip, in pixels of the frame."""
 
     centre: NDArray[np.float64]  # (2,), x and y
     size: NDArray[np.float64]  # (2,), width and height before it is turned

@@ -1,4 +1,4 @@
-"""How composed clips are drawn: every probability and range, and what must not meet."""
+"""Probabilities and ranges of composed clips, and combinations that are excluded."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

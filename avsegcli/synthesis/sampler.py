@@ -47,11 +47,11 @@ class SceneSampler:
 
     Args:
         parts: one split of a parts folder.
-        task: what the clips are for, see `Composer`.
+        task: that the clips are composed for, see `Composer`.
         settings: how clips are drawn.
 
     Raises:
-        DataError: if the parts do not hold what the task needs.
+        DataError: if the parts lack something that the task needs.
     """
 
     def __init__(self, parts: Parts, task: Task, settings: CompositionSettings) -> None:
@@ -110,7 +110,7 @@ class SceneSampler:
         return bool(TAGS.get(self.parts.classes[index]))
 
     def _draw_counts(self, rng: Generator) -> tuple[int, int]:
-        """How many classes are seen and heard, and how many are heard only."""
+        """Draw the number of classes that are seen and heard, and of those that are heard only."""
         settings = self.settings
         if self.task == "single":
             return 1, 0

@@ -124,7 +124,7 @@ def _scene(rng: Generator, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 
 def _sound(rng: Generator, name: str) -> NDArray[np.float64]:
-    """What a class sounds like."""
+    """Synthesize the sound of a class."""
     t = np.arange(int(SOUND_S * SAMPLE_RATE)) / SAMPLE_RATE
     rate = rng.uniform(2.0, 3.0)  # beeps a second
     phase = t * rate % 1

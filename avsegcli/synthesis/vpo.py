@@ -55,7 +55,7 @@ ONLY = {"mouse": {"clicking"}}  # COCO's is no animal: one of these words must s
 
 
 class VpoParts(NamedTuple):
-    """What was written."""
+    """Counts of the files written."""
 
     classes: tuple[str, ...]
     objects: int

@@ -43,7 +43,7 @@ _Key = tuple[str, int]  # split and index of a clip
 
 
 class _Order(NamedTuple):
-    """What a process needs to know to draw its clips."""
+    """Arguments that a process needs to draw its clips."""
 
     parts_root: Path
     task: Task
@@ -75,7 +75,7 @@ def write_avss(
     Args:
         parts_root: a parts folder.
         out: the data set's folder.
-        task: what the clips are for, see `Composer`.
+        task: that the clips are composed for, see `Composer`.
         clips: number of clips of each split.
         seed: of all clips.
         splits: of the parts and of the data set; "all" is every split that has sounds.

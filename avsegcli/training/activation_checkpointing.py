@@ -11,7 +11,7 @@ from avsegcli.model.qsd import QSD
 
 
 def checkpoint_activations(model: QSD) -> None:
-    """Let the parts of a model that keep most forget what is inside them.
+    """Checkpoint the activations of the parts of a model that need most memory.
 
     What goes in and comes out of each backbone stage, encoder layer and smoothing convolution is
     still kept. Batch norms inside must be fixed: a second pass would move their statistics again.

@@ -1,4 +1,4 @@
-"""What the trainer draws its batches from: a parts folder, or a data set on disk."""
+"""Training batches, from a parts folder or a data set on disk."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ class TrainingData(Protocol):
 
     classes: tuple[str, ...]
     batches_per_epoch: int
-    notes: list[str]  # what a user should know about these data, one sentence each
+    notes: list[str]  # remarks on these data for the user, one sentence each
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 0, but for the first `skip`."""
@@ -274,13 +274,13 @@ def open_training(
     data_root: Path | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> tuple[TrainingData, ClipDataset]:
-    """Open what to train on and what to validate on.
+    """Open the training and the validation data.
 
     Args:
         dataset: a parts folder, of which clips are composed as they are asked for; or what
             `open_dataset` knows, with the splits train and val: a subset of AVSBench by its name,
             or a folder; or subsets joined by +.
-        config: what a training step sees.
+        config: data and batches.
         seed: of the composed clips and of the order of stored ones.
         data_root: AVSBench's root, for a subset by name.
         processes: that share the training clips.

@@ -1,4 +1,4 @@
-"""One process or several, on one device each: who one is, and what they do together.
+"""Distributed data-parallel training: one process or several, on one device each.
 
 Several are started by ``accelerate launch`` or ``torchrun`` and joined by Hugging Face's
 accelerate; one alone needs nothing but torch.

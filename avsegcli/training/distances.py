@@ -1,4 +1,4 @@
-"""How far predictions are from the truth: terms that the matcher and the losses share."""
+"""Distances between predictions and ground truth, shared by matcher and losses."""
 
 import torch
 import torch.nn.functional as F

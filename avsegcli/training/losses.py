@@ -112,7 +112,7 @@ def visible_loss(logits: Tensor, visible: Tensor) -> Tensor:
 
 
 def qsd_losses(output: QSDOutput, batch: Batch, weights: LossConfig) -> dict[str, Tensor]:
-    """Compute every term of the training loss; their sum is what is minimised, Eq. 8.
+    """Compute every term of the training loss; their sum is minimized, Eq. 8.
 
     Returns:
         Weighted terms by name; those of earlier decoder layers end in their number.

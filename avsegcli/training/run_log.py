@@ -1,4 +1,4 @@
-"""What a run keeps of its steps and epochs: CSV files and, if it is installed, TensorBoard."""
+"""Logs of a run: CSV files and, if it is installed, TensorBoard."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ FORMER_COLUMNS = {"loss_heard": "loss_audio", "tpavi_j": "avsbench_j", "tpavi_f"
 
 
 class RunLog:
-    """Writes to a run folder, or nowhere; what cannot be written is an `AvsegError`.
+    """Writes to a run folder, or nowhere; a failed write is an `AvsegError`.
 
     Args:
         run: the run folder; None: nothing is kept, as in all processes but the main one.
@@ -74,11 +74,11 @@ class RunLog:
         return wrap_write_errors(self.run and self.run / BOARD)
 
     def write_step(self, values: dict[str, Any]) -> None:
-        """Keep what a training step was like; `values` holds "step"."""
+        """Log a training step; `values` holds "step"."""
         self._write(STEPS, values, "train")
 
     def write_scores(self, values: dict[str, Any]) -> None:
-        """Keep what an epoch was like; `values` holds "step" and "epoch"."""
+        """Log an epoch; `values` holds "step" and "epoch"."""
         self._write(SCORES, values, "val")
 
     def write_panel(self, picture: NDArray[np.uint8], epoch: int, step: int) -> None:

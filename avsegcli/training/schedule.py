@@ -9,7 +9,7 @@ from avsegcli.config import OptimConfig
 
 
 def lr_factor(config: OptimConfig, step: int, steps_per_epoch: int) -> float:
-    """Compute what the learning rate is multiplied by at a step.
+    """Compute the factor of the learning rate at a step.
 
     Warm-up is linear over `warmup_steps`; then "step" is the paper's (Sec. 4): x 0.1 at each
     milestone; "cosine" falls to 1 % at the end of the last epoch.
@@ -39,7 +39,7 @@ class ModelEMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move towards the model's present state; what is no float is copied."""
+        """Move towards the model's present state; integers are copied."""
         self.updates += 1
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         averaged, present = [], []

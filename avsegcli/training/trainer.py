@@ -53,7 +53,7 @@ SAVE_EVERY = 200  # steps between two saves of the state
 
 @dataclass
 class Progress:
-    """Where a run stands; part of the saved state."""
+    """Progress of a run; part of the saved state."""
 
     epoch: int = 0
     step: int = 0  # since the beginning of the run
@@ -77,10 +77,10 @@ class Trainer:
         train: clips to learn from, this process's share.
         val: clips to choose the best checkpoint by.
         team: this one and those that train the same model with it.
-        name: what the checkpoints are called.
+        name: of the model, stored in the checkpoints.
         origin: data and weights that it begins with; kept in `config.json`.
         log_with: trackers of accelerate, by name, that are told what the logs say.
-        report: is told what a person should see, a line at a time.
+        report: receives messages for the user, a line at a time.
     """
 
     def __init__(
@@ -417,7 +417,7 @@ class Trainer:
             )
 
     def _watch_for_stop(self, num_clips: int) -> Callable[[int, int], None]:
-        """Return what, called after each clip of a validation, lets all processes stop there."""
+        """Return a callback that lets all processes stop after a clip of a validation."""
         all_have = num_clips // self.ddp.processes.world_size  # clips; some have one more
 
         def progress(done: int, _share: int) -> None:
@@ -519,7 +519,7 @@ def _count_bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 
 def _logged(scores: Scores) -> dict[str, float | None]:
-    """Choose what of the scores of an epoch goes into the log."""
+    """Select the scores of an epoch for the log."""
     return {
         "avsbench_j": scores.avsbench.j,
         "avsbench_f": scores.avsbench.f,

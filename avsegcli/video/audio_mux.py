@@ -64,7 +64,7 @@ class EncodedSound:
         source: the stream that it comes from.
         output: an open output container.
         start: seconds in the file of the source that become 0.
-        container: what is written, which decides the encoder.
+        container: of the output, which decides the encoder.
         decoder: reads the file of the source.
     """
 

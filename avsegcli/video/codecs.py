@@ -1,4 +1,4 @@
-"""Which encoder writes a painted video, with which options, and whether it works here."""
+"""Encoder of a painted video: choice, options, and a check that it works here."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ FRAMES = "yuv420p"  # what frames are painted in
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the painted video is encoded; None: as its suffix says."""
+    """Encoding of the painted video; None: as its suffix says."""
 
     codec: str | None = None
     crf: int | None = None

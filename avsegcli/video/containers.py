@@ -1,4 +1,4 @@
-"""The kinds of video files that can be written, and what goes into each."""
+"""Container formats of written videos, and the codecs that each takes."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ START_FIRST = {"movflags": "+faststart"}
 
 
 class Container(NamedTuple):
-    """What is written into files of one kind."""
+    """A container format and its codecs."""
 
     muxer: str  # FFmpeg's name
     video: tuple[str, dict[str, str]]  # encoder and its options

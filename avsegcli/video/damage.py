@@ -58,7 +58,7 @@ class SoundGaps:
         self._start, self._end = min(self._start, time), following
 
     def loss(self) -> Loss | None:
-        """Return what is missing, None: nothing."""
+        """Return the gap, None if there is none."""
         if not self._missing:
             return None
         return Loss(f"{self._missing:.1f} s of sound", self._start, self._end)
@@ -86,12 +86,12 @@ class Reader(Protocol):
         ...
 
     def problems(self) -> list[str]:
-        """Say in words what else was wrong."""
+        """Describe other problems."""
         ...
 
 
 def problems_of(*readers: Reader) -> list[str]:
-    """Say in words what was wrong with files, as far as they have been read.
+    """Describe damage of files, as far as they have been read.
 
     Damage that hits the sound may hit the pictures, too: what is missing of a file is one line.
     """

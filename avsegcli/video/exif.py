@@ -1,4 +1,4 @@
-"""How a camera was held, by the Exif block of its JPEG; PyAV tells the angle, but no mirroring."""
+"""Orientation from the Exif block of a JPEG; PyAV gives the angle, but no mirroring."""
 
 import struct
 from pathlib import Path

@@ -17,7 +17,7 @@ class _Done:
 
 
 def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """Run a generator in a thread of its own, one item ahead of whoever takes them.
+    """Run a generator in a thread of its own, one item ahead of its consumer.
 
     Only one item is ever made or waiting: the next one is begun when the last one is taken, so
     a chain of stages holds one item each. An error in the thread is raised here. When it is

@@ -116,7 +116,7 @@ def best_stream(container: Any, kind: str) -> Any | None:
 
 
 class SoundTrack(NamedTuple):
-    """Where the sound of a video comes from: its own file, or another one."""
+    """Source of the sound of a video: its own file, or another one."""
 
     path: Path
     number: int | None = None  # of the sound stream, from 1 on; None: the one a player chooses
@@ -250,7 +250,7 @@ class StreamDecoder:
 
 
 class Orientation(NamedTuple):
-    """How a stored picture is turned to be shown: transposed first, then flipped."""
+    """Orientation of a stored picture: transposed first, then flipped."""
 
     transposed: bool = False
     flip_x: bool = False
@@ -614,7 +614,7 @@ class VideoReader:
         return self._decoder.is_damaged
 
     def problems(self) -> list[str]:
-        """Say in words what was wrong with the file, as far as it has been read, but for damage."""
+        """Describe problems of the file, as far as it has been read, but for damage."""
         found = []
         if self._left_out / self.rate > ENDS_EARLY_S:
             found.append(

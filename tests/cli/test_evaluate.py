@@ -268,7 +268,7 @@ def test_two_processes_write_what_one_writes(fake_avsbench, tmp_path):
         words = [sys.executable, *before, *eval_words, *after, "--device", "cpu", "--json", file]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert done.stderr.count("lite on cpu") == done.stdout.count("What was scored") == 1
+        assert done.stderr.count("lite on cpu") == done.stdout.count("Evaluation") == 1
     assert (tmp_path / "two.json").read_text() == (tmp_path / "one.json").read_text()
 
 

@@ -148,5 +148,5 @@ def test_scores_can_be_written_as_json_and_printed():
     numbers = json.loads(json.dumps(scores.as_dict(), allow_nan=False))
     assert numbers["avss"]["class_iou"][2] is None
     titles = [str(table.title) for table in score_tables(scores)]
-    expected = ["What was scored", "Scores by convention", "Does it listen?", "IoU by class"]
+    expected = ["Evaluation", "Scores by convention", "Audio dependence", "IoU by class"]
     assert titles == expected

@@ -13,6 +13,7 @@ def make_output(masks, classes):
         boxes=torch.zeros(1, len(masks), len(masks[0]), 4),
         auxiliary=[],
         audio_logits=torch.zeros(1, len(masks), 2),
+        tag_probs=None,
         token_logits=[],
         visible_logits=torch.zeros(1, len(masks), 3, 1, 2),
         loss_commit=torch.zeros(()),

@@ -4,7 +4,7 @@ avsbench    AVSBench's scripts for S4 and MS3: J and F of the probability of "so
 avss     AVSBench-semantic's colour metric: IoU and F of each class, averaged frame by frame
 pooled   conventional semantic segmentation: one confusion matrix over the whole split
 davis    region J, boundary F and their mean, as in DAVIS
-summary  what belongs beside any of them: counts, silent frames, what is painted on those
+summary  beside any of them: counts, silent frames, painted area of silent frames
 
 `avss` and `pooled` are in `class_metrics`, `davis` in `davis`, the rest is here. Each is an
 accumulator: `update` with one `ScoredFrame` at a time, then `compute`. The numbers of a frame are
@@ -36,7 +36,7 @@ Sums = dict[str, tuple[float, float]]  # of a clip: a sum and what it is divided
 
 @dataclass(frozen=True)
 class ScoredFrame:
-    """What was predicted for one annotated frame, and what is true; all at one size.
+    """Prediction and ground truth of one annotated frame, at one size.
 
     Attributes:
         clip: name of the clip, different for each clip of a split.
@@ -159,7 +159,7 @@ class Accumulator:
         return {}
 
     def merge(self, other: Self) -> None:
-        """Take in what another accumulator of the same kind has seen.
+        """Merge another accumulator of the same kind.
 
         Raises:
             ValueError: if both have seen one frame.
@@ -315,7 +315,7 @@ class AvsBenchJF(Accumulator):
 
 @dataclass(frozen=True)
 class Summary:
-    """What belongs beside every metric."""
+    """Statistics reported beside every metric."""
 
     num_clips: int
     num_frames: int  # annotated ones

@@ -45,7 +45,7 @@ def count_classes(frame: ScoredFrame, num_classes: int) -> _ClassCounts:
 
 
 class ClassSums(NamedTuple):
-    """What one class adds in one clip to the numbers of classes."""
+    """Contribution of one class in one clip to the metrics of classes."""
 
     class_index: int
     frames: int  # in which truth or prediction has it

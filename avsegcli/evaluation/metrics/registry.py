@@ -38,7 +38,7 @@ class Number(NamedTuple):
 
 
 class MetricSettings(NamedTuple):
-    """What a metric may depend on."""
+    """Settings that a metric may depend on."""
 
     group: Group  # whose F curves are averaged
     num_classes: int  # scored ones, background included
@@ -47,7 +47,7 @@ class MetricSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is computed, and what it gives."""
+    """A metric: its accumulator and its numbers."""
 
     name: str
     build: Callable[[MetricSettings], Accumulator]
