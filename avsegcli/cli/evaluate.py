@@ -25,7 +25,7 @@ from avsegcli.cli.options import (
     open_clips,
     origin_of,
 )
-from avsegcli.errors import ConfigError, DataError
+from avsegcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from avsegcli.inference.graph_predictor import GraphPredictor
@@ -96,8 +96,17 @@ def evaluate(
     ] = 10_000,
     import_preds: Annotated[
         Path | None,
-        typer.Option(help="Score masks of another system instead: PNG by clip, or COCO RLE JSON."),
+        typer.Option(
+            help="Score masks of another system instead: a folder of PNG by clip, or COCO JSON."
+        ),
     ] = None,
+    nearest_colour: Annotated[
+        bool,
+        typer.Option(
+            "--nearest-colour",
+            help="Of --import-preds: a colour of no class counts as the class of the nearest one.",
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write all numbers to this file.")
     ] = None,
@@ -157,6 +166,8 @@ def evaluate(
     given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
     if import_preds is not None and given:
         raise ConfigError(f"--import-preds asks no model: {given} would have no effect")
+    if nearest_colour and import_preds is None:
+        raise ConfigError("--nearest-colour is of --import-preds, and no masks are given")
     if not multi_gpu and "RANK" in os.environ and launched_world_size() > 1:
         raise ConfigError(
             "several processes were started, and each would score every clip",
@@ -169,9 +180,9 @@ def evaluate(
     clips = open_clips(dataset, split, data_root, listen=listen, quiet=quiet)
     predictor: SavedPredictions | GraphPredictor | Predictor
     if import_preds is not None:
-        predictor = SavedPredictions(import_preds, clips.classes)
-        said = f"masks of {import_preds}"
-        origin = {"model": said}
+        predictor = SavedPredictions(import_preds, clips, nearest_colour=nearest_colour)
+        said = f"masks of {import_preds}: {predictor.how}"
+        origin = {"model": f"masks of {import_preds}", "read_as": predictor.how}
     else:
         predictor = open_predictor(weights, device, engine.value)
         said = f"{predictor.model_name} on {predictor.device_name}"
@@ -183,6 +194,8 @@ def evaluate(
     origin |= {"data": name_of_clips(dataset), "split": split, "avseg": __version__}
     if not quiet:
         typer.echo(said, err=True)
+        for warning in predictor.warnings if isinstance(predictor, SavedPredictions) else ():
+            typer.echo(f"avseg: warning: {warning}", err=True)
 
     gallery = BestAndWorst()
     with clip_progress(quiet=quiet) as update:
@@ -202,11 +215,9 @@ def evaluate(
         )
     if quiet:
         return
-    if isinstance(predictor, SavedPredictions) and predictor.unnamed:
-        of = f"{len(predictor.unnamed)} of {len(clips)} clips, as '{min(predictor.unnamed)}'"
-        if len(predictor.unnamed) == len(clips):
-            raise DataError(f"{import_preds} names no object in {of}", 'image_id is "<clip>/<t>"')
-        typer.echo(f"{import_preds} names no object in {of}", err=True)
+    if isinstance(predictor, SavedPredictions) and nearest_colour:
+        origin["nearest_colour"] = predictor.changed_pixels
+        typer.echo(f"--nearest-colour: {predictor.changed_pixels}", err=True)
     try:  # neither a full disk nor a closed pipe costs both
         files.write(scores, gallery, origin)
     finally:

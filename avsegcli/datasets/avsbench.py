@@ -41,6 +41,7 @@ class AvsBench:
 
     Attributes:
         classes: names by index, background first.
+        names: of the clips, each once.
         notes: remarks on these data for the user, one sentence each.
 
     Raises:
@@ -58,7 +59,7 @@ class AvsBench:
             raise DataError(f"{table} has no clip of split '{split}'", f"Splits it has: {splits}.")
         places = {self._place(row): row for row in of_split}
         counts = Counter(name for *_, name in places)
-        self._names = ["_".join(place) if counts[place[-1]] > 1 else place[-1] for place in places]
+        self.names = ["_".join(place) if counts[place[-1]] > 1 else place[-1] for place in places]
         self._rows = list(places.values())
         self._coloured = subset == "avss"
         self.classes = read_classes(self.root / "label2idx.json", 1) if self._coloured else BINARY
@@ -110,9 +111,7 @@ class AvsBench:
         log_mel = self._layout.locate_log_mel(self.root, self._rows[index])
         if log_mel is not None and not log_mel.exists():
             log_mel = None
-        return Clip(
-            self._names[index], frames, waveform, labels, annotated, visible, heard, log_mel
-        )
+        return Clip(self.names[index], frames, waveform, labels, annotated, visible, heard, log_mel)
 
     def has_sound(self, index: int) -> bool:
         """Whether a clip has a sound file."""

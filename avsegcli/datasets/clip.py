@@ -36,3 +36,9 @@ class ClipDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Clip: ...
+
+
+def clip_names(clips: ClipDataset) -> list[str]:
+    """List the names of clips, which a data set may tell as `names` without reading them."""
+    names: list[str] | None = getattr(clips, "names", None)
+    return [clips[i].name for i in range(len(clips))] if names is None else list(names)

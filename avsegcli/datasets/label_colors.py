@@ -85,3 +85,27 @@ def colours_to_labels(rgb: NDArray[np.uint8], num_classes: int) -> NDArray[np.ui
         colour = tuple(rgb[y, x].tolist())
         raise ValueError(f"colour {colour} at row {y}, column {x} is of no class")
     return indices.astype(np.uint8)
+
+
+def nearest_labels(rgb: NDArray[np.uint8], num_classes: int) -> tuple[NDArray[np.uint8], int]:
+    """Read a label picture whose colours may be blended by the nearest colour of a class.
+
+    Args:
+        rgb: ``(H, W, 3)``.
+        num_classes: L, without the background.
+
+    Returns:
+        Class indices in 0..L, ``(H, W)``, and the number of pixels whose colour was of no class.
+
+    Example:
+        >>> nearest_labels(np.array([[[0, 17, 0], [120, 0, 9]]], np.uint8), 3)
+        (array([[0, 1]], dtype=uint8), 2)
+    """
+    codes = _codes(rgb)
+    indices = _index_of_code()[codes]
+    unknown = (indices < 0) | (indices > num_classes)
+    blended, places = np.unique(codes[unknown], return_inverse=True)
+    colours = np.stack([blended >> 16, (blended >> 8) & 255, blended & 255], axis=1)
+    differences = colours[:, None].astype(np.int32) - label_colours(num_classes).astype(np.int32)
+    indices[unknown] = (differences**2).sum(axis=2).argmin(axis=1)[places]
+    return indices.astype(np.uint8), int(unknown.sum())

@@ -31,6 +31,7 @@ class VideoFolder:
 
     Attributes:
         classes: names by index, background first.
+        names: of the clips.
         notes: remarks on these data for the user, one sentence each.
 
     Raises:
@@ -44,6 +45,7 @@ class VideoFolder:
         self._videos = [video for video in videos if self._num_masks(video)]
         if not self._videos:
             raise DataError(f"{root} has no video <name>.mp4 with masks in masks/<name>/")
+        self.names = [video.stem for video in self._videos]
         self.notes: list[str] = []
         without = [video.name for video in videos if video not in self._videos]
         if without:

@@ -1,88 +1,83 @@
-"""Masks of other systems, read from a folder, in place of a predictor.
+"""Masks of other systems, read from files, in place of a predictor.
 
-Pictures, one for each frame, in any folders below the root as long as the last is the clip's:
-
-    <clip>/<t>.png, <clip>/labels_rgb/<t>.png   t counted from 0, as in AVSBench-semantic
-    <clip>/<clip>_<n>.png                       n counted from 1, as in S4 and MS3
-
-Coloured pictures hold classes in AVSBench's colours. Pictures of one channel hold class indices;
-for data with the classes background and object they, and others that are grey, hold the probability
-times 255, or, if no value of any of them is above 1, masks.
-
-Or COCO's results: a list of {"image_id": "<clip>/<t>", "category_id": index or class name,
-"segmentation": RLE or polygons, "score": 1.0} in *.json; t counted from 0. A frame or clip of which
-they say nothing has no object.
+Either pictures, found as `mask_files` says and read as `mask_pictures` says, or `coco_results`.
+Nothing is guessed: what the files do not tell is refused, and `how` says how they were read.
 """
 
-import json
-import re
-from collections import defaultdict
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from avsegcli.datasets.avsbench_files import BINARY_FRAMES
-from avsegcli.datasets.clip import Clip
-from avsegcli.datasets.coco import decode_segmentation
-from avsegcli.datasets.io import read_indices, read_picture
-from avsegcli.datasets.label_colors import colours_to_labels
+from avsegcli.datasets.clip import Clip, ClipDataset, clip_names
+from avsegcli.datasets.io import read_classes
 from avsegcli.errors import DataError
+from avsegcli.evaluation.coco_results import CocoResults, holds_results, is_segment_json, read_json
+from avsegcli.evaluation.mask_files import ClipMasks, find_masks
+from avsegcli.evaluation.mask_pictures import Frame, MaskPictures
+from avsegcli.evaluation.metrics.avsbench import HALF
 from avsegcli.evaluation.prediction import ClipPrediction
-from avsegcli.inference.postprocess import above_threshold
 from avsegcli.inference.preprocess import resize_labels
 
-_INNER = {"labels_rgb", "gt_masks", "masks"}  # folders between a clip's and its pictures
-_NUMBER = re.compile(r"(?:^|_)(\d+)$")
-
-
-class _Frame(NamedTuple):
-    """Saved prediction of one frame."""
-
-    probs: NDArray[np.float32]  # (H, W)
-    labels: NDArray[np.uint8]  # (H, W)
-    soft: bool = False  # probs are probabilities, not a mask
+FORMS = (
+    "<clip>/<t>.png, <clip>/<clip>_<n>.png, <clip>_<n>.png, <clip>/<n>_video_mask.png, a folder "
+    "<clip>/ of 'avseg segment --masks', or COCO *.json"
+)
 
 
 class SavedPredictions:
-    """Predictions that lie in a folder.
+    """Predictions that lie in files.
 
     Args:
-        root: the folder.
-        classes: of the data that they are for, background first; their indices mean these.
+        root: a folder, or a JSON file.
+        clips: what they are for.
+        nearest_colour: a colour of no class is read as the class with the nearest colour.
 
     Attributes:
-        classes: as given.
-        unnamed: the clips asked for of which COCO results say nothing.
+        classes: what their indices mean, background first: those of the clips, unless a
+            classes.json beside the masks says otherwise.
+        how: how they are read, for the user.
+        warnings: what a user should know, one sentence each.
 
     Raises:
-        DataError: if there is no picture and no JSON file in the folder, or it cannot be read.
+        DataError: if there are no masks, a clip has none, or it is not clear what they mean.
     """
 
-    def __init__(self, root: Path, classes: tuple[str, ...]) -> None:
-        self.root, self.classes = root, classes
-        self._pictures: dict[str, dict[int, Path]] = defaultdict(dict)
-        self._results: dict[str, dict[int, list[dict[str, Any]]]] = {}
-        self.unnamed: set[str] = set()
-        if not root.is_dir():
-            raise DataError(f"{root} is no folder of masks")
-        for path in sorted(root.rglob("*.png")):
-            number = _NUMBER.search(path.stem)
-            if number is not None:
-                folder = path.parent.parent if path.parent.name in _INNER else path.parent
-                self._pictures[folder.name][int(number[1])] = path
-        for path in sorted(root.glob("*.json")):
-            self._read_results(path)
-        if not self._pictures and not self._results:
+    def __init__(self, root: Path, clips: ClipDataset, *, nearest_colour: bool = False) -> None:
+        self.root, self.classes = root, clips.classes
+        self._masks: dict[str, ClipMasks] = {}
+        self._results: CocoResults | None = None
+        self._pictures: MaskPictures | None = None
+        results, names = self._find_results(), clip_names(clips)
+        if root.is_dir():
+            self._masks = find_masks(root, names)
+        if results and self._masks:
             raise DataError(
-                f"{root} holds no masks", "<clip>/<t>.png, <clip>/<clip>_<n>.png or COCO *.json"
+                f"{root} holds both masks and COCO results", f"Name one: {next(iter(results))}"
             )
+        if results:
+            self._results = CocoResults(results, clips)
+            self.how, self.warnings = self._results.how, self._results.warnings
+            return
+        self._check_masks(names)
+        self._read_own_classes()
+        paths = [path for masks in self._masks.values() for path in masks.files.values()]
+        self._pictures = MaskPictures(paths, self.classes, nearest_colour=nearest_colour)
+        self.how = f"{self._pictures.how}; {self._say_frames()}"
+        if self.classes != clips.classes:
+            self.how += "; classes of their own classes.json"
+        self.warnings = self._pictures.warnings
+
+    @property
+    def changed_pixels(self) -> str:
+        """How many pixels were read by the nearest colour so far, for the user."""
+        pictures = self._pictures
+        changed, read = (pictures.changed_pixels, pictures.read_pixels) if pictures else (0, 0)
+        share = f" ({changed / read:.2%})" if read else ""
+        return f"{changed} of {read} pixels{share} had a colour of no class"
 
     def predict(self, clip: Clip, size: tuple[int, int]) -> ClipPrediction:
-        """Read the saved prediction of a clip, resized to the size of evaluation.
+        """Read what is stored for a clip and bring it to the size at which it is scored.
 
         Args:
             clip: the clip.
@@ -90,7 +85,7 @@ class SavedPredictions:
                 probabilities bilinearly.
 
         Raises:
-            DataError: if the clip or one of its annotated frames is not there.
+            DataError: if one of the clip's annotated frames is not there.
         """
         probs = np.zeros((len(clip.frames), *size), np.float32)
         labels = np.zeros((len(clip.frames), *size), np.uint8)
@@ -100,91 +95,55 @@ class SavedPredictions:
             probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=interpolation)
             labels[t] = resize_labels(frame.labels, size)
             if len(self.classes) == 2:
-                labels[t] = above_threshold(probs[t])
+                labels[t] = probs[t] > HALF
         return ClipPrediction(probs, labels)
 
-    def _read_frame(self, clip: Clip, t: int) -> _Frame:
-        numbers = self._pictures.get(clip.name)
-        if clip.name in self._results:
-            return self._draw_results(clip, t)
-        if numbers is None and self._results:
-            self.unnamed.add(clip.name)
-            return self._draw_results(clip, t)
-        if numbers is None:
-            raise DataError(f"{self.root} has no masks of clip '{clip.name}'")
-        first = 0 if 0 in numbers else BINARY_FRAMES[0]
-        if t + first not in numbers:
-            raise DataError(f"{self.root} has no mask {t + first} of clip '{clip.name}'")
-        return self._read_picture(numbers[t + first])
+    def _read_frame(self, clip: Clip, t: int) -> Frame:
+        if self._results is not None:
+            return self._results.draw(clip, t)
+        assert self._pictures is not None
+        return self._pictures.read(self._masks[clip.name].find_frame(t, len(clip.frames)))
 
-    def _read_picture(self, path: Path) -> _Frame:
-        try:
-            values = read_indices(path, grey_is_colour=len(self.classes) > 2)
-        except DataError:  # it has colours, or is no picture: what follows tells which
-            try:
-                labels = colours_to_labels(read_picture(path), len(self.classes) - 1)
-            except ValueError as error:
-                raise DataError(f"{path}: {error}") from error
-            return _Frame((labels > 0).astype(np.float32), labels)
-        if len(self.classes) == 2:
-            probs = values.astype(np.float32) / self._highest
-            soft = bool(((values > 0) & (values < values.max())).any())
-            return _Frame(probs, above_threshold(probs).astype(np.uint8), soft)
-        if values.max() >= len(self.classes):
-            raise DataError(f"{path} has index {values.max()} of {len(self.classes)} classes")
-        return _Frame((values > 0).astype(np.float32), values)
-
-    @cached_property
-    def _highest(self) -> np.float32:
-        """The value of a pixel that is surely an object."""
-        paths = (path for pictures in self._pictures.values() for path in pictures.values())
-        return np.float32(255 if any(_highest_in(path) > 1 for path in paths) else 1)
-
-    def _read_results(self, path: Path) -> None:
-        try:
-            results = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(results, list):
-                return  # as classes.json: about the masks, no masks
-            for result in results:
-                clip, _, t = str(result["image_id"]).rpartition("/")
-                by_frame = self._results.setdefault(clip, defaultdict(list))
-                score = float(result.get("score", 1.0))
-                if not 0 <= score <= 1:
-                    raise ValueError(f"score {score} is not between 0 and 1")
-                found = {"category_id": self._find_class(result), "score": score}
-                by_frame[int(t)].append(result | found)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+    def _find_results(self) -> dict[Path, object]:
+        if not self.root.exists():
+            raise DataError(f"{self.root} does not exist", f"Name a folder of masks: {FORMS}")
+        given = not self.root.is_dir()
+        contents = {
+            path: read_json(path)
+            for path in ([self.root] if given else sorted(self.root.glob("*.json")))
+        }
+        results = {path: found for path, found in contents.items() if holds_results(found)}
+        ours = next((path for path, found in contents.items() if is_segment_json(found)), None)
+        if not results and ours is not None:
             raise DataError(
-                f"{path} is no list of COCO results: {error}",
-                '[{"image_id": "<clip>/<t>", "category_id": ..., "segmentation": ...}, ...]',
-            ) from error
+                f"{ours} is of 'avseg segment --json', which is not scored",
+                "Score a folder of 'avseg segment --masks' instead.",
+            )
+        if not results and given:
+            raise DataError(f"{self.root} does not hold COCO results", f"Name a folder: {FORMS}")
+        return results
 
-    def _find_class(self, result: dict[str, Any]) -> int:
-        category = result["category_id"]
-        index = self.classes.index(category) if isinstance(category, str) else int(category)
-        if not 0 < index < len(self.classes):
-            raise ValueError(f"category {category} of {len(self.classes) - 1}")
-        return index
+    def _check_masks(self, names: list[str]) -> None:
+        missing = [name for name in names if name not in self._masks]
+        if len(missing) == len(names):
+            endings = {p.suffix for p in self.root.rglob("*") if p.is_file() and p.suffix}
+            found = f", but {', '.join(sorted(endings))} files" if endings else ""
+            raise DataError(f"{self.root} holds no masks of clip '{missing[0]}'{found}", FORMS)
+        if missing:
+            raise DataError(
+                f"{self.root} has no masks of {len(missing)} of {len(names)} clips, as "
+                f"'{missing[0]}'"
+            )
 
-    def _draw_results(self, clip: Clip, t: int) -> _Frame:
-        """Paint the masks of a frame; where they overlap the surest wins."""
-        height, width = clip.labels.shape[1:]
-        probs = np.zeros((height, width), np.float32)
-        labels = np.zeros((height, width), np.uint8)
-        for result in self._results.get(clip.name, {}).get(t, []):
-            try:
-                mask = decode_segmentation(result["segmentation"], (height, width))
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"mask {t} of clip '{clip.name}' is damaged: {error}") from error
-            score = np.float32(result["score"])
-            better = resize_labels(mask.astype(np.uint8), (height, width)).astype(bool)
-            better &= score > probs
-            probs[better], labels[better] = score, result["category_id"]
-        return _Frame(probs, labels)
+    def _read_own_classes(self) -> None:
+        files = {masks.classes_file(self.root) for masks in self._masks.values()}
+        classes = {read_classes(file, 0) if file else self.classes for file in files}
+        if len(classes) > 1:
+            raise DataError(f"{self.root} has several lists of classes", "Score one at a time.")
+        self.classes = classes.pop()
 
-
-def _highest_in(path: Path) -> int:
-    try:
-        return int(read_indices(path).max())
-    except DataError:  # it has colours, or is no picture
-        return 0
+    def _say_frames(self) -> str:
+        if all(masks.times for masks in self._masks.values()):
+            return "of each second the frame in its middle, by times.csv"
+        firsts = {masks.first for masks in self._masks.values() if not masks.times}
+        return f"frames counted from {' and from '.join(map(str, sorted(firsts)))}"

@@ -14,10 +14,11 @@ from avsegcli.inference.masks import Masks
 from avsegcli.render.colors import Colour
 
 CLASSES_FILE = "classes.json"
+TIMES_FILE = "times.csv"
 
 
 class MaskFolder:
-    """Writes `000000.png` and so on, by the number of the frame, and `classes.json`.
+    """Writes `000000.png` and so on, by the number of the frame, `classes.json` and `times.csv`.
 
     Args:
         folder: exists and is empty.
@@ -30,11 +31,20 @@ class MaskFolder:
         self._colours = np.array([(0, 0, 0), *colours], np.uint8)
         indices = {name: index for index, name in enumerate(classes)}
         (folder / CLASSES_FILE).write_text(json.dumps(indices, indent=1) + "\n", encoding="utf-8")
+        (folder / TIMES_FILE).write_text("frame,seconds\n", encoding="utf-8")
 
-    def add(self, index: int, masks: Masks) -> None:
-        """Write the masks of one frame."""
+    def add(self, index: int, time: float, masks: Masks) -> None:
+        """Write the masks of one frame.
+
+        Args:
+            index: number of the frame in the video, from 0 on.
+            time: seconds from the start of the file.
+            masks: what sounds where in it.
+        """
         png = encode_indexed_png(masks.labels(), self._colours)
         (self._folder / f"{index:06d}.png").write_bytes(png)
+        with (self._folder / TIMES_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{index},{time:.6f}\n")
 
 
 @contextmanager
@@ -54,5 +64,5 @@ def holds_masks_only(folder: Path) -> bool:
     """Tell whether a folder holds what `MaskFolder` writes, and nothing else."""
     names = {path.name for path in folder.iterdir()}
     return CLASSES_FILE in names and all(
-        name == CLASSES_FILE or name.endswith(".png") for name in names
+        name in (CLASSES_FILE, TIMES_FILE) or name.endswith(".png") for name in names
     )

@@ -332,7 +332,7 @@ class Writers:
             self._cut.add(result.frame, result.masks)
         if self._masks is not None and (result.analysed or self._every_frame):
             with wrap_write_errors(self._wanted.masks):
-                self._masks.add(result.index, result.masks)
+                self._masks.add(result.index, result.time, result.masks)
         if self._json is not None and result.analysed:
             with wrap_write_errors(self._wanted.json):
                 self._json.add(result.index, result.time, result.masks)

@@ -9,6 +9,7 @@ import pytest
 
 import avsegcli.inference.predictor
 from avsegcli.cli.main import main
+from avsegcli.datasets.io import read_picture, write_picture
 from avsegcli.errors import AvsegError
 from avsegcli.evaluation.score_files import ScoreFiles
 from avsegcli.synthesis.fake_avsbench import write_fake
@@ -209,7 +210,8 @@ def test_two_files_are_not_written_to_one_place(clips, tmp_path, capsys):
 def test_masks_of_another_system_are_scored(clips, tmp_path, capsys):
     assert main(["eval", "--dataset", str(clips), "--import-preds", str(clips)]) == 0
     printed = capsys.readouterr()
-    assert f"masks of {clips}" in printed.err
+    how = "RGB PNG in AVSBench's colours; frames counted from 0"
+    assert printed.err.splitlines()[0] == f"masks of {clips}: {how}"
     assert "1.0000" in printed.out  # its own truth
     assert main(["eval", "--dataset", str(clips), "--import-preds", str(tmp_path)]) == 1
     for option in (
@@ -230,7 +232,24 @@ def test_results_of_another_system_name_no_weights_and_no_convention(clips, tmp_
     assert main(words) == 0
     numbers = json.loads(file.read_text())
     assert numbers["model"] == f"masks of {clips}"
+    assert numbers["read_as"].startswith("RGB PNG")
     assert not {"weights", "convention"} & {*numbers}
+
+
+def test_blended_colours_are_counted_if_the_nearest_is_taken(clips, tmp_path, capsys):
+    shutil.copytree(clips, tmp_path / "preds")
+    path = sorted((tmp_path / "preds").rglob("labels_rgb/0.png"))[0]
+    labels = read_picture(path)
+    labels[0, 0] = (0, 17, 0)
+    write_picture(path, labels)
+    words = ["eval", "--dataset", str(clips), "--import-preds", str(tmp_path / "preds")]
+    assert main(words) == 1
+    assert "RESIZE_PRED_MASK" in capsys.readouterr().err
+    assert main([*words, "--nearest-colour", "--json", str(tmp_path / "a.json")]) == 0
+    said = "pixels (0.01%) had a colour of no class"
+    assert capsys.readouterr().err.splitlines()[-1].startswith("--nearest-colour: 1 of ")
+    assert json.loads((tmp_path / "a.json").read_text())["nearest_colour"].endswith(said)
+    assert main(["eval", "--dataset", str(clips), "--nearest-colour"]) == 2
 
 
 def test_clips_without_a_coco_result_have_no_object(clips, tmp_path, capsys):
@@ -241,7 +260,7 @@ def test_clips_without_a_coco_result_have_no_object(clips, tmp_path, capsys):
         (tmp_path / "a.json").write_text(json.dumps([{**result, "image_id": image}]))
         assert main(words) == code
         others = names[1:] if code == 0 else names
-        said = f"names no object in {len(others)} of {len(names)} clips, as '{others[0]}'"
+        said = f"object in {len(others)} of {len(names)} clips, as '{others[0]}'"
         assert said in capsys.readouterr().err
 
 

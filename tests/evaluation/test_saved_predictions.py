@@ -11,15 +11,18 @@ from avsegcli.errors import DataError
 from avsegcli.evaluation.evaluator import evaluate
 from avsegcli.evaluation.saved_predictions import SavedPredictions
 from avsegcli.files.indexed_png import encode_indexed_png
+from avsegcli.inference.masks import Box, Masks, Region
+from avsegcli.outputs.mask_folder import MaskFolder
 
 CLASSES = ("background", "cat", "dog")
+OWN = np.array([(0, 0, 0), (9, 8, 7), (200, 1, 1)], np.uint8)  # colours of no class
 LABELS = np.zeros((2, 8, 12), np.uint8)
 LABELS[0, :4, :6], LABELS[1, 2:6, 3:9] = 1, 2
 
 
 class OneClip:
     def __init__(self, classes=CLASSES, labels=LABELS):
-        self.classes = classes
+        self.classes, self.names = classes, ["one"]
         self.clip = Clip(
             "one",
             np.zeros((2, 8, 12, 3), np.uint8),
@@ -42,7 +45,7 @@ BINARY = OneClip(("background", "object"), (LABELS > 0).astype(np.uint8))
 
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def png(picture):
@@ -51,7 +54,7 @@ def png(picture):
 
 
 def score(root, dataset):
-    return evaluate(SavedPredictions(root, dataset.classes), dataset, size="native")
+    return evaluate(SavedPredictions(root, dataset), dataset, size="native")
 
 
 @pytest.mark.parametrize("place", ["v1m/one/labels_rgb/{t}.png", "one/{t}.png"])
@@ -67,7 +70,7 @@ def test_the_truth_scores_1_at_any_size(tmp_path):
     for t, labels in enumerate(LABELS):
         write(tmp_path / "one" / f"{t}.png", png(labels))
     dataset = OneClip()
-    scores = evaluate(SavedPredictions(tmp_path, CLASSES), dataset, size="protocol")
+    scores = evaluate(SavedPredictions(tmp_path, dataset), dataset, size="protocol")
     assert scores.avsbench.j == scores.avss.miou == 1
 
 
@@ -147,25 +150,26 @@ def test_coco_results_are_classes_by_index_or_name(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (None, b"", "no folder of masks"),
-        ("notes.txt", b"", "holds no masks"),
+        (None, b"", "does not exist"),
+        ("notes.npy", b"", "holds no masks of clip 'one', but .npy files"),
         ("two/0.png", png(LABELS[0]), "no masks of clip 'one'"),
         ("one/0.png", png(LABELS[0]), "no mask 1 of clip 'one'"),
         ("one/0.png", png(LABELS[0] * 9), "index 9 of 3 classes"),
-        ("one/0.png", b"no picture", "no readable picture"),
-        ("one/0.png", png(np.full((8, 12, 3), 7, np.uint8)), "is of no class"),
-        ("a.json", b"{", "no list of COCO results"),
+        ("one/0.png", b"no picture", "is not a readable picture"),
+        ("one/0.png", png(np.full((8, 12, 3), 7, np.uint8)), "are RGB, but grey, and no class is"),
+        ("one/0.png", png(np.full((8, 12, 3), (9, 7, 7), np.uint8)), "is of no class"),
+        ("a.json", b"{", "cannot be read as JSON"),
         (
             "a.json",
             b'[{"image_id": "one/0", "category_id": 9, "segmentation": []}]',
-            "no list of COCO results",
+            "result 0: category 9 of 2 classes",
         ),
         *(
             (
                 "a.json",
                 b'[{"image_id": "one/0", "category_id": 1, "segmentation": [], "score": %s}]'
                 % score,
-                "no list of COCO results",
+                "result 0: ",
             )
             for score in (b'"high"', b"null", b"NaN", b"7.5")
         ),
@@ -184,3 +188,43 @@ def test_what_cannot_be_scored_is_one_line(tmp_path, name, content, message):
     with pytest.raises(DataError, match=message) as caught:
         score(root, OneClip())
     assert "\n" not in caught.value.message
+
+
+def test_masks_of_avseg_itself_are_read_by_their_times_and_classes(tmp_path):
+    folder, names = tmp_path / "one", ("background", "dog", "owl", "cat")
+    folder.mkdir()
+    masks = MaskFolder(folder, names, label_colours(3)[1:].tolist())
+    for index, time in enumerate((0.0, 0.4, 0.8, 1.2, 1.6)):
+        labels = np.array([0, 3, 1], np.uint8)[LABELS[int(time)]]
+        regions = [_region(labels == index, index) for index in np.unique(labels[labels > 0])]
+        masks.add(10 * index, time, Masks(12, 8, regions))
+    scores = score(tmp_path, OneClip())
+    assert scores.avss.class_iou == (1, 1, 1)
+    how = SavedPredictions(tmp_path, OneClip()).how
+    assert how == (
+        "palette PNG, indices 0 to 3 as classes; of each second the frame in its middle, by "
+        "times.csv; classes of their own classes.json"
+    )
+    (folder / "times.csv").unlink()
+    with pytest.raises(DataError, match="has a mask 40, but the frames of clip 'one' are 0 to 1"):
+        score(tmp_path, OneClip())
+
+
+def _region(mask, index):
+    box = Box(0, 0, 12, 8)
+    return Region(index, 1.0, int(mask.sum()), box, mask, [], box, (0, 0))
+
+
+def test_masks_of_avseg_are_objects_where_the_clips_name_no_classes(tmp_path):
+    write(tmp_path / "one" / "classes.json", json.dumps({"background": 0, "dog": 1, "owl": 2}))
+    for t, labels in enumerate(LABELS):
+        write(tmp_path / "one" / f"{t:06}.png", encode_indexed_png(labels, OWN))
+    assert score(tmp_path, BINARY).avsbench.j == 1
+
+
+def test_a_clip_without_masks_is_refused_before_anything_is_scored(tmp_path):
+    write(tmp_path / "one" / "0.png", png(LABELS[0]))
+    clips = OneClip()
+    clips.names = ["one", "two", "three"]
+    with pytest.raises(DataError, match="has no masks of 2 of 3 clips, as 'two'"):
+        SavedPredictions(tmp_path, clips)

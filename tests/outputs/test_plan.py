@@ -52,7 +52,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 def test_masks_are_palette_pictures_of_class_indices(clip, segmenter, tmp_path):
     segmenter.segment_file(clip, masks=tmp_path / "m")
     names = sorted(path.name for path in (tmp_path / "m").iterdir())
-    assert len(names) == 8 + 1
+    assert len(names) == 8 + 2
     assert names[0] == "000000.png"
     classes = json.loads((tmp_path / "m" / "classes.json").read_text())
     assert classes == {"background": 0, "hummer": 1, "beeper": 2}
@@ -240,7 +240,7 @@ def test_an_empty_folder_that_cannot_be_replaced_is_filled(clip, segmenter, tmp_
     number = folder.stat().st_ino  # as that of a mounted disk, it must stay
     segmenter.segment_file(clip, masks=folder, fps=1)
     assert folder.stat().st_ino == number
-    assert sorted(path.name for path in folder.iterdir())[-1] == "classes.json"
+    assert sorted(path.name for path in folder.iterdir())[-2:] == ["classes.json", "times.csv"]
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
