@@ -23,6 +23,7 @@ from PIL import Image
 
 from avsegcli.datasets.label_colors import colours_to_labels, label_colours, nearest_labels
 from avsegcli.errors import DataError
+from avsegcli.inference.postprocess import above_threshold
 
 Kind = Literal["grey", "palette", "colour"]
 BLACK = {(0, 0, 0)}
@@ -349,7 +350,7 @@ def _choose_scale(noun: str, values: set[int]) -> _Reading:
     def read(picture: Picture) -> Frame:
         probs = picture.values.astype(np.float32) / np.float32(white)
         soft = bool(((probs > 0) & (probs < probs.max())).any())
-        return Frame(probs, (probs > 0.5).astype(np.uint8), soft)
+        return Frame(probs, above_threshold(probs).astype(np.uint8), soft)
 
     weak = "" if highest > white / 2 else f"; none above one half, the highest is {highest}"
     return _Reading(f"{noun}, value / {white} as probability{weak}", read)

@@ -15,8 +15,8 @@ from avsegcli.errors import DataError
 from avsegcli.evaluation.coco_results import CocoResults, holds_results, is_segment_json, read_json
 from avsegcli.evaluation.mask_files import ClipMasks, find_masks
 from avsegcli.evaluation.mask_pictures import Frame, MaskPictures
-from avsegcli.evaluation.metrics.avsbench import HALF
 from avsegcli.evaluation.prediction import ClipPrediction
+from avsegcli.inference.postprocess import above_threshold
 from avsegcli.inference.preprocess import resize_labels
 
 FORMS = (
@@ -95,7 +95,7 @@ class SavedPredictions:
             probs[t] = cv2.resize(frame.probs, size[::-1], interpolation=interpolation)
             labels[t] = resize_labels(frame.labels, size)
             if len(self.classes) == 2:
-                labels[t] = probs[t] > HALF
+                labels[t] = above_threshold(probs[t])
         return ClipPrediction(probs, labels)
 
     def _read_frame(self, clip: Clip, t: int) -> Frame:
