@@ -217,7 +217,7 @@ class QSD(nn.Module):
         logits = self.visible(features, visual[0].features)
         return logits.reshape(*clips, *logits.shape[1:])
 
-    def _encode_frames(self, frames: Tensor | list[Tensor], clips: tuple[int, int]) -> list[Tensor]:
+    def _encode_frames(self, frames: Tensor | list[Tensor], clips: tuple[int, ...]) -> list[Tensor]:
         if not isinstance(frames, Tensor):
             return frames
         height, width = frames.shape[-2:]
@@ -243,7 +243,7 @@ class QSD(nn.Module):
             tags = self.tag_prior.imagine(tags, imagined.flatten(0, 1))
         # Softened, since a weak tag says something too.
         sound = torch.cat([embedding, (tags / 2).sigmoid()], dim=1)
-        return tuple(_by_clip(x, num_frames) for x in (sound, self.tag_prior(tags)))
+        return _by_clip(sound, num_frames), _by_clip(self.tag_prior(tags), num_frames)
 
     def _fuse(self, audio: Tensor, visual: list[Level], present: Tensor | None) -> Tensor:
         """Let the sound of each frame look at level C5 of all frames of its clip."""

@@ -104,9 +104,9 @@ class Parts:
             for index in present:
                 by_class[index].append(path)
         self.scenes = {index: tuple(by_class[index]) for index in sorted(by_class)}
-        seen = set(self.objects) | set(self.scenes)
+        visible = set(self.objects) | set(self.scenes)
         self.unrecorded = tuple(
-            index for index in sorted(seen) if classes and len(self.sounds.get(index, ())) < FEW
+            index for index in sorted(visible) if classes and len(self.sounds.get(index, ())) < FEW
         )
         for index in self.unrecorded:
             self.sounds.pop(index, None)

@@ -185,7 +185,7 @@ class PooledData:
         chosen = [batches[i] for i in rng.permutation(len(batches))]
         yield from DataLoader(
             self.clips,
-            batch_sampler=chosen[skip:],  # type: ignore[arg-type]  # any iterable of lists will do
+            batch_sampler=chosen[skip:],  # any iterable of lists will do
             num_workers=1,
             collate_fn=_collate,
             worker_init_fn=begin_worker,
