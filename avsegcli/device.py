@@ -1,6 +1,7 @@
 """The device that a model runs on, and the CPUs that this process may use. No torch by itself."""
 
 import math
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,32 @@ from avsegcli.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+ROOM = 1 << 28  # bytes; FFmpeg's decoders and encoders that had less tell of damage, or of nothing
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # microseconds of CPU time in each period, or "max"
+
+
+def is_memory_short() -> bool:
+    """Tell whether a limit on the memory of this process (`ulimit -v`) is all but reached."""
+    return memory_limit() is not None and not has_memory(ROOM)
+
+
+def has_memory(size: int) -> bool:
+    """Tell whether so many bytes can be had, which a limit (`ulimit -v`) may forbid."""
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError:
+        return False
+    return True
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes this process may map (`ulimit -v`), None: any number."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def choose_device(name: str = "auto") -> "torch.device":

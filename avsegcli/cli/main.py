@@ -31,7 +31,13 @@ try:
         train,
         tsne,
     )
-    from avsegcli.errors import AvsegError, format_os_error
+    from avsegcli.device import memory_limit
+    from avsegcli.errors import (
+        AvsegError,
+        OutOfMemoryError,
+        format_os_error,
+        is_out_of_memory,
+    )
 except KeyboardInterrupt:  # `main`, which would tell of it, is not there yet
     sys.exit(130)
 
@@ -118,10 +124,7 @@ def _run(words: list[str]) -> int:
         _check_folder()
         code = app(args=words, prog_name="avseg", standalone_mode=False)
     except AvsegError as error:
-        typer.echo(f"avseg: {error.message}", err=True)
-        if error.hint:
-            typer.echo(f"       {error.hint}", err=True)
-        return error.exit_code
+        return _tell(OutOfMemoryError(memory_limit()) if is_out_of_memory(error) else error)
     except OSError as error:
         if error.filename is None:
             raise
@@ -136,10 +139,20 @@ def _run(words: list[str]) -> int:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             return int(error.exit_code)
-        raise
+        if not is_out_of_memory(error):
+            raise
+        return _tell(OutOfMemoryError(memory_limit()))
     if code == 130:
         typer.echo("avseg: interrupted", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _tell(error: AvsegError) -> int:
+    """Print an error and return the exit code."""
+    typer.echo(f"avseg: {error.message}", err=True)
+    if error.hint:
+        typer.echo(f"       {error.hint}", err=True)
+    return error.exit_code
 
 
 def _check_folder() -> None:

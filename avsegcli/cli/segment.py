@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avsegcli.cli.options import Device, Engine, EngineChoice
-from avsegcli.errors import ConfigError
+from avsegcli.device import has_memory, memory_limit
+from avsegcli.errors import ConfigError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from avsegcli.segment.batch import Batch
     from avsegcli.segment.segmenter import Segmenter
+
+
+LEAST_MEMORY = 1_200_000_000  # bytes; libraries that had less end the process
 
 
 class StyleChoice(StrEnum):
@@ -186,6 +190,7 @@ def segment(
 
     Example: avseg segment videos/ -o painted/ --json painted/ --resume
     """
+    _check_memory()
     from avsegcli.render.colors import parse_palette
     from avsegcli.segment.batch import parse_shard, plan_batch
     from avsegcli.segment.segmenter import Segmenter
@@ -239,6 +244,12 @@ def segment(
         return
     segmenter = Segmenter(weights=weights, device=_device_of_rank(device), engine=engine.value)
     _run(batch, segmenter, workers=jobs, quiet=quiet)
+
+
+def _check_memory() -> None:
+    """Raise if a limit (`ulimit -v`) is too low for anything, before libraries are loaded."""
+    if memory_limit() is not None and not has_memory(LEAST_MEMORY):
+        raise OutOfMemoryError(memory_limit())
 
 
 def _check_values(named: dict[str, list[str]]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from avsegcli.errors import AvsegError
+from avsegcli.device import is_memory_short, memory_limit
+from avsegcli.errors import AvsegError, OutOfMemoryError
 
 HIDDEN = ".avseg-"  # how the names of files begin that are not whole yet
 
@@ -179,5 +180,7 @@ def wrap_write_errors(
     try:
         yield
     except caught as error:
+        if is_memory_short():
+            raise OutOfMemoryError(memory_limit()) from error
         said = getattr(error, "strerror", None)
         raise raised(f"cannot write {path}: {said.lower() if said else error}") from error

@@ -22,7 +22,7 @@ class OnnxPredictor(GraphPredictor):
         options.intra_op_num_threads = self.threads
         # Threads that wait must sleep: decoding and encoding want the same cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, too
         self._session = onnxruntime.InferenceSession(
             str(graph), options, providers=["CPUExecutionProvider"]
         )

@@ -60,7 +60,8 @@ class YuvColours:
 
     def __call__(self, rgb: NDArray[Any]) -> NDArray[np.float32]:
         """Convert colours ``(..., 3)`` in [0, 255]."""
-        yuv: NDArray[np.float32] = rgb.astype(np.float32) @ self._matrix.T
+        # Not by a matrix product: OpenBLAS ends the process where memory is short.
+        yuv: NDArray[np.float32] = np.einsum("...c,yc->...y", rgb.astype(np.float32), self._matrix)
         return yuv + np.array([16, 128, 128], np.float32)
 
 

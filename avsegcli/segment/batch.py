@@ -12,7 +12,15 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
-from avsegcli.errors import AvsegError, ConfigError, MediaError, format_os_error
+from avsegcli.device import memory_limit
+from avsegcli.errors import (
+    AvsegError,
+    ConfigError,
+    MediaError,
+    OutOfMemoryError,
+    format_os_error,
+    is_out_of_memory,
+)
 from avsegcli.files.atomic import check_can_write, resolved_path, write_atomically
 from avsegcli.files.preflight import PlannedOutput, check_conflicts
 from avsegcli.outputs.frame_result import Summary
@@ -176,8 +184,11 @@ class Batch:
         except ConfigError:
             raise
         except (AvsegError, OSError) as error:
-            job.fail(error)
+            job.fail(OutOfMemoryError(memory_limit()) if is_out_of_memory(error) else error)
         except Exception as error:  # a bug, or no memory: the other files may still be done
+            if is_out_of_memory(error):
+                job.fail(OutOfMemoryError(memory_limit()))
+                return
             if len(self.jobs) == 1:
                 raise
             traceback.print_exc()

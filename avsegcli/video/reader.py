@@ -28,7 +28,8 @@ from av.video.reformatter import (
 )
 from numpy.typing import NDArray
 
-from avsegcli.errors import MediaError
+from avsegcli.device import is_memory_short, memory_limit
+from avsegcli.errors import MediaError, OutOfMemoryError
 from avsegcli.video.damage import PictureGaps
 from avsegcli.video.deinterlace import deinterlace as deinterlaced
 from avsegcli.video.deinterlace import is_top_field_first
@@ -84,6 +85,8 @@ def open_media(path: Path) -> Any:
     except MemoryError:  # of FFmpeg, too
         raise
     except av.FFmpegError as error:
+        if is_memory_short():
+            raise OutOfMemoryError(memory_limit()) from error
         raise MediaError(
             f"{path} is not a video that can be read",
             "It may be damaged, cut off, or another kind of file; does a player open it?",
@@ -242,9 +245,11 @@ class StreamDecoder:
             return list(stream.codec_context.decode(packet))
         except EOFError:  # flushed before
             return []
-        except MemoryError:  # of FFmpeg, too
-            raise
-        except av.FFmpegError:
+        except (MemoryError, av.BlockingIOError) as error:  # of FFmpeg, too; no thread to decode in
+            raise OutOfMemoryError(memory_limit()) from error
+        except av.FFmpegError as error:
+            if is_memory_short():
+                raise OutOfMemoryError(memory_limit()) from error
             self.damaged += 1
             return []
 
