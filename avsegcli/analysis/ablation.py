@@ -1,8 +1,10 @@
 """Ablation study: the contribution of each part of the method, Table 2 of the paper.
 
-Every row is trained from the same start with the same budget on clips composed of the same parts,
-once for each seed and set, and scored on the same test clips. Row 2 is not trained: it is row 1,
-asked about each track of a separated sound.
+Every row is trained from the same start with the same budget on the same data, AVSBench or clips
+composed of parts, once for each seed and set, and scored on the same test clips. Row 2 is not
+trained: it is row 1, asked about each track of a separated sound. Row 3 is read in two ways: by the
+order of the table it is decomposition alone ("3"); the paper's text (Sec. 4.3) says that it is the
+whole method but for the codebook ("3b").
 
     <out>/<set>/row<k>-seed<s>/    a run folder, with ablation-<set>.json for each set scored on
     <out>/start.json               the data and weights that all rows begin with
@@ -15,15 +17,17 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rich.table import Table
 
 from avsegcli.analysis.cached_network import CachedNetwork
 from avsegcli.analysis.separate_first import SeparateFirst
 from avsegcli.audio.nmf import require_separation
-from avsegcli.config import Config
+from avsegcli.config import TASKS, Config
+from avsegcli.datasets.avsbench_files import find_subsets
 from avsegcli.datasets.clip import ClipDataset
+from avsegcli.datasets.registry import open_dataset
 from avsegcli.device import choose_device
 from avsegcli.errors import ConfigError, DataError
 from avsegcli.evaluation.evaluator import Scores, evaluate
@@ -42,7 +46,7 @@ from avsegcli.training.run import start_training
 from avsegcli.training.run_folder import BEST, STATE, changed_settings, has_results
 from avsegcli.training.trainer import Trainer
 
-SEPARATED = 2  # the row that is not trained
+SEPARATED = "2"  # the row that is not trained
 SWITCHES = ("decomposition", "quantization", "recombination", "calibration")
 SETS: tuple[Task, ...] = ("multi", "semantic")
 ENCODERS = (  # what all rows have in common before the sound is decomposed, by name in `QSD`
@@ -66,29 +70,32 @@ class Row(NamedTuple):
     """A row of the paper's Table 2, which has ResNet-50."""
 
     model: str
-    parts: int  # how many of `SWITCHES` are on
+    on: tuple[str, ...]  # of `SWITCHES`
     multi: tuple[float, float, float]  # J&F, J, F
     semantic: float  # mIoU
 
 
 ROWS = {
-    1: Row("no decomposition", 0, (52.9, 50.1, 55.7), 33.5),
-    2: Row("separate first", 0, (56.2, 54.5, 57.9), 38.9),
-    3: Row("+ decomposition", 1, (57.6, 56.1, 59.1), 39.4),
-    4: Row("+ quantization", 2, (59.7, 57.6, 61.8), 42.5),
-    5: Row("+ recombination", 3, (60.1, 58.2, 61.9), 44.5),
-    6: Row("+ calibration", 4, (61.6, 59.6, 63.5), 46.6),
+    "1": Row("no decomposition", (), (52.9, 50.1, 55.7), 33.5),
+    "2": Row("separate first", (), (56.2, 54.5, 57.9), 38.9),
+    "3": Row("+ decomposition", SWITCHES[:1], (57.6, 56.1, 59.1), 39.4),
+    "3b": Row("all but quantization", (SWITCHES[0], *SWITCHES[2:]), (57.6, 56.1, 59.1), 39.4),
+    "4": Row("+ quantization", SWITCHES[:2], (59.7, 57.6, 61.8), 42.5),
+    "5": Row("+ recombination", SWITCHES[:3], (60.1, 58.2, 61.9), 44.5),
+    "6": Row("+ calibration", SWITCHES, (61.6, 59.6, 63.5), 46.6),
 }
+# Clips whose scores stand beside the paper's columns.
+MULTI, SEMANTIC = ("multi", "ms3"), ("semantic", "avss")
 
 
 @dataclass(frozen=True)
 class Result:
     """Scores of one row, set and seed on one kind of test clips, in percent."""
 
-    row: int
-    set: str  # of `SETS`, trained on
+    row: str  # of `ROWS`
+    set: str  # of `SETS`, or subsets of AVSBench; trained on
     seed: int
-    scored_on: str  # kind of the test clips, of `Task`
+    scored_on: str  # kind of the test clips, of `Task`, or a subset of AVSBench
     clips: int  # tested on
     j_and_f: float  # avsbench
     j: float
@@ -97,10 +104,59 @@ class Result:
     threshold: float  # of the class score, chosen on val clips
 
 
-def row_config(config: Config, row: int, task: Task, seed: int) -> Config:
-    """Switch the parts of the method on that a row has."""
-    on = ROWS[row].parts
-    switches: dict[str, Any] = {name: place < on for place, name in enumerate(SWITCHES)}
+class ComposedClips:
+    """Clips composed of a parts folder; a set is the task that they are composed for."""
+
+    data_root: Path | None = None
+
+    def __init__(self, parts: Path, clips: int, size: int) -> None:
+        for split in SPLITS:  # what is wrong shows before hours of training, not after
+            Parts(parts, split)
+        self.dataset: Path | str = parts
+        self.clips, self.size = clips, size
+
+    def open(self, kind: str, split: str) -> ClipDataset:
+        """Compose the test clips of a kind, or half as many val clips."""
+        composer = Composer(
+            Parts(Path(self.dataset), split),
+            task=cast("Task", kind),
+            num_frames=5,
+            size=self.size,
+            aspect="mixed",
+        )
+        if split == "val":
+            return ComposedDataset(composer, VAL_SEED, max(1, self.clips // 2))
+        return ComposedDataset(composer, TEST_SEED, self.clips)
+
+
+class StoredClips:
+    """A subset of AVSBench, or several as one set; each is a kind of its own to score on."""
+
+    def __init__(self, dataset: str, data_root: Path | None) -> None:
+        self.dataset: Path | str = dataset
+        self.data_root = data_root
+        kinds = dataset.split("+")
+        for split in SPLITS:
+            for kind in kinds:
+                self.open(kind, split)
+        self.clips = {kind: len(self.open(kind, "test")) for kind in kinds}
+
+    def open(self, kind: str, split: str) -> ClipDataset:
+        """Open a subset."""
+        return open_dataset(kind, split, self.data_root)
+
+
+def row_config(config: Config, row: str, kind: str, seed: int) -> Config:
+    """Switch the parts of the method on that a row has.
+
+    Args:
+        config: the settings of the whole method.
+        row: of `ROWS`.
+        kind: the set that is trained on.
+        seed: of the run.
+    """
+    switches: dict[str, Any] = {name: name in ROWS[row].on for name in SWITCHES}
+    task = kind if kind in TASKS else config.data.task
     return replace(
         config,
         model=replace(config.model, **switches),
@@ -111,15 +167,17 @@ def row_config(config: Config, row: int, task: Task, seed: int) -> Config:
 
 def run_ablation(
     config: Config,
-    parts: Path,
+    data: Path | str,
     out: Path,
     *,
-    rows: Sequence[int] = tuple(ROWS),
+    data_root: Path | None = None,
+    rows: Sequence[str] = tuple(ROWS),
     sets: Sequence[Task] = SETS,
     score_on: Sequence[Task] = (),
     seeds: int = 2,
     clips: int = 300,
     name: str = "lite",
+    backbone_weights: Path | None = None,
     audio_weights: Path | None = None,
     init: Path | None = None,
     device: str = "auto",
@@ -133,14 +191,17 @@ def run_ablation(
 
     Args:
         config: settings of the whole method, row 6; the others switch parts of it off.
-        parts: a parts folder with the splits train, val and test.
+        data: a parts folder with the splits train, val and test; or s4, ms3, avss or s4+ms3, of
+            which the splits are AVSBench's.
         out: folder of the runs and the results.
+        data_root: AVSBench's root, for these.
         rows: of `ROWS`; row 2 needs row 1.
         sets: what the composed clips are like; each has models of its own, as in the paper.
         score_on: kinds of test clips for all of them, besides those of their own set.
         seeds: runs of each row, with the seeds 0, 1, ...
-        clips: test clips of each kind; half as many val clips of it choose the threshold.
+        clips: composed test clips of each kind; half as many val clips of it choose the threshold.
         name: of the model, stored in the checkpoints.
+        backbone_weights: where the backbone begins, a file or a name of `weights.KNOWN`.
         audio_weights: where the audio encoder begins, a file or a name of `weights.KNOWN`.
         init: a checkpoint of avseg with which the encoders of every row begin.
         device: auto, cpu, cuda or mps.
@@ -156,30 +217,45 @@ def run_ablation(
     """
     unknown = sorted(set(rows) - set(ROWS))
     if unknown:
-        raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(map(str, ROWS))}")
+        raise ConfigError(f"Table 2 has no row {unknown[0]}", f"rows: {', '.join(ROWS)}")
     if SEPARATED in rows:
-        if 1 not in rows:
+        if "1" not in rows:
             raise ConfigError("row 2 asks the model of row 1", "add row 1")
         require_separation()
-    # What is wrong shows before hours of training, not after.
-    for split in SPLITS:
-        Parts(parts, split)
+    source: ComposedClips | StoredClips
+    if find_subsets(str(data)):
+        source = StoredClips(str(data), data_root)
+        kinds = {str(data): list(source.clips)}
+        number = source.clips
+        place = str(data)
+    else:
+        source = ComposedClips(Path(data), clips, config.data.size)
+        kinds = {task: [*dict.fromkeys([task, *score_on])] for task in sets}
+        number = dict.fromkeys(TASKS, clips)
+        place = str(Path(data).resolve())
     if init is not None:
         load_checkpoint(init)
     if audio_weights is not None:
         audio_weights = find(audio_weights)
-    start = {"data": parts, "init": init, "audio_weights": audio_weights}
-    _check_start(out, {key: str(path and path.resolve()) for key, path in start.items()})
+    if backbone_weights is not None:
+        backbone_weights = find(backbone_weights)
+    start = {"init": init, "backbone_weights": backbone_weights, "audio_weights": audio_weights}
+    paths = {key: str(path and path.resolve()) for key, path in start.items()}
+    _check_start(out, {"data": place} | paths)
     results = []
-    rows, sets = sorted({*rows}), [*dict.fromkeys(sets)]
-    for task, seed, row in ((t, s, r) for t in sets for s in range(seeds) for r in rows):
+    rows = sorted({*rows})
+    for task, seed, row in ((t, s, r) for t in kinds for s in range(seeds) for r in rows):
         run = out / task / f"row{row}-seed{seed}"
         settings = row_config(config, row, task, seed)
         changes = changed_settings(run, settings) if has_results(run) else []
         if changes:
             raise ConfigError(f"{run}: {changes[0]}", ANOTHER)
-        scored = {kind: _read_result(run, kind) for kind in (task, *score_on)}
-        wanted = [kind for kind, result in scored.items() if not result or result.clips != clips]
+        scored = {kind: _read_result(run, kind) for kind in kinds[task]}
+        wanted = [
+            kind
+            for kind, result in scored.items()
+            if result is None or result.clips != number[kind]
+        ]
         if wanted:
             report(f"row {row} ({ROWS[row].model}), {task}, seed {seed}")
         trained = out / task / f"row1-seed{seed}" if row == SEPARATED else run
@@ -187,9 +263,11 @@ def run_ablation(
         if wanted and row != SEPARATED and (begun or not (run / BEST).exists()):
             start_training(
                 settings,
-                parts,
+                source.dataset,
                 run,
+                data_root=source.data_root,
                 name=f"{name}, row {row}",
+                backbone_weights=None if begun else backbone_weights,
                 audio_weights=None if begun else audio_weights,
                 init=None if begun else init,
                 init_modules=ENCODERS,
@@ -198,8 +276,8 @@ def run_ablation(
                 report=report,
             )
         for kind in wanted:
-            scores, threshold = _score(trained, parts, kind, clips, config.data.size, device, row)
-            result = _result(row, task, seed, kind, clips, scores, threshold)
+            scores, threshold = _score(trained, source, kind, device, row)
+            result = _result(row, task, seed, kind, number[kind], scores, threshold)
             write_atomically(run / RESULT.format(kind), json.dumps(vars(result)) + "\n")
             scored[kind] = result
         results += [result for result in scored.values() if result is not None]
@@ -225,20 +303,18 @@ def _read_result(run: Path, kind: str) -> Result | None:
     """Read what a run scored; None, as if it had not, if that is damaged or of another version."""
     path = run / RESULT.format(kind)
     try:
-        return Result(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
-    except (ValueError, TypeError):
+        if not path.exists():
+            return None
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        return Result(**values | {"row": str(values["row"])})
+    except (ValueError, TypeError, KeyError):
         return None
 
 
 def _score(
-    run: Path, parts: Path, task: Task, clips: int, size: int, device: str, row: int
+    run: Path, source: ComposedClips | StoredClips, kind: str, device: str, row: str
 ) -> tuple[Scores, float]:
     """Choose the threshold on val clips, then score on test clips."""
-
-    def dataset(split: str, seed: int, number: int) -> ClipDataset:
-        composer = Composer(Parts(parts, split), task=task, num_frames=5, size=size, aspect="mixed")
-        return ComposedDataset(composer, seed, number)
-
     chosen = choose_device(device)
     loaded = load_checkpoint(run / BEST, chosen)
     predictor = Predictor.from_model(loaded, chosen)
@@ -252,18 +328,18 @@ def _score(
         predictor.config = replace(loaded.config, class_threshold=threshold)
         return evaluate(asked, data)
 
-    val = dataset("val", VAL_SEED, max(1, clips // 2))
+    val = source.open(kind, "val")
     values = {}
     for threshold in THRESHOLDS:
         values[threshold] = Trainer.score(score(threshold, val))
         recorder.replay()
     best = max(values, key=values.__getitem__)
     predictor.model = recorder.network
-    return score(best, dataset("test", TEST_SEED, clips)), best
+    return score(best, source.open(kind, "test")), best
 
 
 def _result(
-    row: int, task: str, seed: int, scored_on: str, clips: int, scores: Scores, threshold: float
+    row: str, task: str, seed: int, scored_on: str, clips: int, scores: Scores, threshold: float
 ) -> Result:
     avsbench = scores.avsbench
     return Result(
@@ -299,13 +375,13 @@ def ablation_tables(results: Sequence[Result]) -> list[Table]:
     seeds = len({result.seed for result in results})
     title = f"Table 2, {seeds} seeds" if seeds > 1 else "Table 2, one seed"
     first = _table(title, "multi J&F", "paper", "semantic mIoU", "paper")
-    own = [result for result in results if result.set == result.scored_on]
+    own = [result for result in results if result.scored_on in result.set.split("+")]
     for number, there in _by_row(own):
         first.add_row(
             *_name(number),
-            _cell([r.j_and_f for r in there if r.set == "multi"]),
+            _cell([r.j_and_f for r in there if r.scored_on in MULTI]),
             f"{ROWS[number].multi[0]:.1f}",
-            _cell([r.miou for r in there if r.set == "semantic"]),
+            _cell([r.miou for r in there if r.scored_on in SEMANTIC]),
             f"{ROWS[number].semantic:.1f}",
         )
     tables = [first]
@@ -329,13 +405,13 @@ def _table(title: str, *scores: str) -> Table:
     return table
 
 
-def _by_row(results: Sequence[Result]) -> Iterator[tuple[int, list[Result]]]:
+def _by_row(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
     for number in sorted({result.row for result in results}):
         yield number, [result for result in results if result.row == number]
 
 
-def _name(number: int) -> tuple[str, str]:
-    return str(number), ROWS[number].model
+def _name(row: str) -> tuple[str, str]:
+    return row, ROWS[row].model
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from avsegcli.cli.compose import Task
-from avsegcli.cli.options import Format, FormatChoice
+from avsegcli.cli.options import DataRoot, Format, FormatChoice
 
 
 class ClipSet(StrEnum):
@@ -19,15 +19,24 @@ class ClipSet(StrEnum):
 
 def ablate(
     data: Annotated[
-        Path, typer.Option("--data", help="A parts folder with the splits train, val and test.")
+        str,
+        typer.Option(
+            "--data",
+            "--dataset",
+            metavar="DIR|s4|ms3|s4+ms3|avss",
+            help="A parts folder with the splits train, val and test, or subsets of AVSBench.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the runs and the results.")
     ],
+    data_root: DataRoot = None,
     rows: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
-            metavar="N...", help="Rows of Table 2; row 2 needs row 1.  [default: 1 2 3 4 5 6]"
+            metavar="N...",
+            help="Rows of Table 2; row 2 needs row 1, 3b is row 3 as the paper's text has it.  "
+            "[default: 1 2 3 3b 4 5 6]",
         ),
     ] = None,
     sets: Annotated[
@@ -49,6 +58,9 @@ def ablate(
         list[str] | None,
         typer.Option("--set", help="One setting, like optim.epochs=3; repeatable."),
     ] = None,
+    backbone_weights: Annotated[
+        Path | None, typer.Option(help="Pretrained weights of the backbone.")
+    ] = None,
     audio_weights: Annotated[
         Path | None, typer.Option(help="Pretrained weights of the audio encoder.")
     ] = None,
@@ -64,21 +76,26 @@ def ablate(
     not done again: the same command goes on where it was interrupted.
 
     Example: avseg ablate --data parts -o ablation --seeds 2
+
+    On AVSBench: avseg ablate --dataset avss --data-root AVSBench --preset r50 -o ablation
     """
     from avsegcli.analysis.ablation import ROWS, SETS, ablation_tables, run_ablation
     from avsegcli.cli.tables import print_tables
     from avsegcli.config import load_config
+    from avsegcli.datasets.avsbench_files import recognize_subset
 
     results = run_ablation(
-        load_config(preset, config, settings),
+        load_config(preset, config, settings, recognize_subset(data)),
         data,
         output,
+        data_root=data_root,
         rows=rows or tuple(ROWS),
         sets=[name.value for name in sets] if sets else SETS,
         score_on=[kind.value for kind in score_on or []],
         seeds=seeds,
         clips=clips,
         name=preset,
+        backbone_weights=backbone_weights,
         audio_weights=audio_weights,
         init=init,
         device=device,

@@ -128,6 +128,15 @@ def evaluate(
             "--multi-gpu", help="Share the clips among all GPUs; the numbers are the same."
         ),
     ] = False,
+    separate_first: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="TRACKS",
+            help="Separate the sound into so many tracks, ask about each, and merge the answers: "
+            "row 2 of the paper's Table 2, for the model of row 1. 0: do not.",
+        ),
+    ] = 0,
     form: Format = FormatChoice.TEXT,
     force: Force = False,
 ) -> None:
@@ -135,6 +144,8 @@ def evaluate(
 
     Example: avseg eval --dataset avss --data-root AVSBench --json scores.json
     """
+    from avsegcli.analysis.separate_first import SeparateFirst
+    from avsegcli.audio.nmf import require_separation
     from avsegcli.cli.tables import print_tables
     from avsegcli.distributed import (
         SINGLE_PROCESS,
@@ -144,6 +155,7 @@ def evaluate(
     )
     from avsegcli.evaluation.evaluator import evaluate as score
     from avsegcli.evaluation.gallery import BestAndWorst
+    from avsegcli.evaluation.prediction import ClipPredictor
     from avsegcli.evaluation.report import score_tables
     from avsegcli.evaluation.saved_predictions import SavedPredictions
     from avsegcli.evaluation.score_files import ScoreFiles
@@ -162,6 +174,7 @@ def evaluate(
         "--convention": convention is not ConventionChoice.ALIGNED,
         "--listen": listen,
         "--multi-gpu": multi_gpu,
+        "--separate-first": separate_first > 0,
     }
     given = ", ".join(option for option, is_given in for_a_model.items() if is_given)
     if import_preds is not None and given:
@@ -197,10 +210,15 @@ def evaluate(
         for warning in predictor.warnings if isinstance(predictor, SavedPredictions) else ():
             typer.echo(f"avseg: warning: {warning}", err=True)
 
+    asked: SavedPredictions | ClipPredictor = predictor
+    if separate_first and not isinstance(predictor, SavedPredictions):
+        require_separation()
+        asked = SeparateFirst(predictor, separate_first)
+        origin["separate_first"] = str(separate_first)
     gallery = BestAndWorst()
     with clip_progress(quiet=quiet) as update:
         scores = score(
-            predictor,
+            asked,
             clips,
             size=size.value,
             group=f_group.value,

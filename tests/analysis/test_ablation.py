@@ -25,7 +25,7 @@ def begin(toy_parts, tmp_path, monkeypatch):
         monkeypatch.setattr(ablation, "start_training", note)
         with pytest.raises(BegunError):
             ablation.run_ablation(
-                load_config("lite"), toy_parts, tmp_path, rows=[1], sets=["multi"], **options
+                load_config("lite"), toy_parts, tmp_path, rows=["1"], sets=["multi"], **options
             )
         return given
 

@@ -4,11 +4,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from avsegcli.analysis import ablation
 from avsegcli.analysis.separate_first import SeparateFirst
 from avsegcli.cli.main import main
 from avsegcli.inference.checkpoint import load_checkpoint
+from avsegcli.model.backbone import EfficientNetLite0
+from avsegcli.synthesis.fake_avsbench import write_fake
 from avsegcli.training import data, run
 
 
@@ -32,7 +35,7 @@ def test_every_row_is_trained_and_scored_beside_the_paper(ablate, tmp_path, caps
         assert word in printed.out
     results = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert [(result["row"], result["set"]) for result in results] == [
-        (row, "semantic") for row in (1, 2, 6)
+        (row, "semantic") for row in ("1", "2", "6")
     ]
     with (tmp_path / "out" / "ablation.csv").open() as file:
         assert [float(row["miou"]) for row in csv.DictReader(file)] == [
@@ -196,3 +199,36 @@ def test_what_is_no_checkpoint_is_refused_before_anything_is_trained(ablate, tmp
     assert ablate("--init", str(tmp_path / "none.safetensors")) == 1
     assert "none.safetensors" in capsys.readouterr().err.splitlines()[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dataset", ["s4+ms3", "avss"])
+def test_rows_are_trained_and_scored_on_avsbench(tiny_toml, tmp_path, monkeypatch, capsys, dataset):
+    monkeypatch.setattr(ablation, "THRESHOLDS", (0.2, 0.5))
+    root, out, parts = tmp_path / "AVSBench", tmp_path / "out", dataset.split("+")
+    for subset in parts:
+        write_fake(root, subset, clips=3)
+    begin = tmp_path / "backbone.pth"
+    torch.save(EfficientNetLite0().state_dict(), begin)
+    command = ["ablate", "--dataset", dataset, "--data-root", str(root), "-o", str(out)]
+    command += ["--rows", "1", "3", "3b", "--seeds", "1", "--backbone-weights", str(begin)]
+    command += ["--config", str(tiny_toml), "--set", "data.repeats=[1,1]", "--device", "cpu"]
+    command += ["--set", "model.backbone=efficientnet-lite0"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    for word in ("33.5", "39.4", "all but quantization", "3b"):
+        assert word in printed.out
+    assert f"backbone from {begin}" in printed.err
+    results = json.loads((out / "ablation.json").read_text())
+    assert [(r["row"], r["scored_on"], r["clips"]) for r in results] == [
+        (row, subset, 3) for row in ("1", "3", "3b") for subset in parts
+    ]
+    on = {}
+    for row in ("3", "3b"):
+        best = out / dataset / f"row{row}-seed0" / "best.safetensors"
+        on[row] = [getattr(load_checkpoint(best).config, name) for name in ablation.SWITCHES]
+    assert on == {"3": [True, False, False, False], "3b": [True, False, True, True]}
+    model = out / dataset / "row1-seed0" / "best.safetensors"
+    score = ["eval", "--dataset", parts[0], "--data-root", str(root), "--weights", str(model)]
+    scores = tmp_path / "row2.json"
+    assert main([*score, "--separate-first", "2", "--json", str(scores), "--device", "cpu"]) == 0
+    assert "separate_first" in scores.read_text()
