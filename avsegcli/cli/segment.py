@@ -3,7 +3,7 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -191,8 +191,8 @@ def segment(
     Example: avseg segment videos/ -o painted/ --json painted/ --resume
     """
     _check_memory()
-    from avsegcli.render.colors import parse_palette
     from avsegcli.segment.batch import parse_shard, plan_batch
+    from avsegcli.segment.options import SegmentOptions
     from avsegcli.segment.segmenter import Segmenter
 
     if resume and overwrite:
@@ -209,24 +209,24 @@ def segment(
     _check_values({**named, "json_summary": [str(json_summary)] if json_summary else []})
     if every_frame and not masks:
         raise ConfigError("--every-frame is of masks, and none are asked for", "Give --masks DIR.")
-    options: dict[str, Any] = {
-        "fps": fps,
-        "threshold": threshold,
-        "audio": audio,
-        "audio_stream": audio_stream,
-        "start": start,
-        "end": end,
-        "deinterlace": deinterlace,
-        "style": style.value,
-        "alpha": alpha,
-        "palette": parse_palette(palette) if palette else (),
-        "legend": legend,
-        "labels": labels,
-        "codec": codec,
-        "crf": crf,
-        "preset": preset,
-        "every_frame": every_frame,
-    }
+    options = SegmentOptions(
+        fps=fps,
+        threshold=threshold,
+        audio=audio,
+        audio_stream=audio_stream,
+        start=start,
+        end=end,
+        deinterlace=deinterlace,
+        style=style.value,
+        alpha=alpha,
+        palette=palette or (),
+        legend=legend,
+        labels=labels,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        every_frame=every_frame,
+    )
     batch = plan_batch(
         inputs,
         named,
@@ -271,7 +271,7 @@ def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -
     batch.check_files(segmenter)
     if batch.is_waiting:
         predictor = segmenter.predictor
-        class_colours(batch.options["palette"], predictor.classes)  # refuses unknown names
+        class_colours(batch.options.look.palette, predictor.classes)  # refuses unknown names
         if not quiet:
             classes = len(predictor.classes) - 1
             typer.echo(

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -34,8 +33,8 @@ from avsegcli.outputs.mask_folder import (
 )
 from avsegcli.outputs.timeline import Event
 from avsegcli.outputs.timeline_files import check_timeline, write_timeline
-from avsegcli.render.colors import Palette, check_colours, class_colours
-from avsegcli.render.styles import STYLES
+from avsegcli.render.colors import class_colours
+from avsegcli.render.look import Look
 from avsegcli.video.codecs import Encoding
 from avsegcli.video.containers import CONTAINERS, Container, container_of
 from avsegcli.video.gif import GifWriter
@@ -156,25 +155,6 @@ def _check_replaceable(folder: Path, overwrite: bool) -> None:
         raise MediaError(f"{folder} holds other files than masks", "Name a new folder.")
 
 
-@dataclass(frozen=True)
-class Look:
-    """Style of painted videos."""
-
-    style: str = "overlay"
-    alpha: float = 0.5  # opacity of masks, in [0, 1]
-    palette: Palette = ()
-    legend: bool = True
-    labels: bool = True
-
-    def check(self) -> None:
-        """Raise a `ConfigError` if a value is out of its range."""
-        if not (isinstance(self.alpha, Real) and 0 <= self.alpha <= 1):
-            raise ConfigError(f"alpha must be from 0 to 1, not {self.alpha!r}")
-        check_colours(self.palette)
-        if self.style not in STYLES:
-            raise ConfigError(f"no style is called '{self.style}'", f"One of {', '.join(STYLES)}.")
-
-
 class Writers:
     """Writes all that is wanted of one video, frame by frame; see `Segmenter.segment_file`.
 
@@ -225,16 +205,8 @@ class Writers:
 
     def _start(self) -> None:
         wanted, video, name = self._wanted, self._video, self._wanted.output
-        paint = STYLES[self._look.style]
-        self._painter = paint(
-            self._classes,
-            video.width,
-            video.height,
-            colorspace=video.colorspace,
-            alpha=self._look.alpha,
-            palette=self._colours,
-            legend=self._look.legend,
-            labels=self._look.labels,
+        self._painter = self._look.painter(
+            self._classes, video.width, video.height, colorspace=video.colorspace
         )
         parts = {
             path: self._files.enter_context(
@@ -244,7 +216,7 @@ class Writers:
         }
         self._parts = parts
         if name is not None and name.suffix.lower() == ".gif":
-            gif = GifWriter(parts[name], video, name=name, wide=paint.wide)
+            gif = GifWriter(parts[name], video, name=name, wide=self._painter.wide)
             self._painted.append(self._open.enter_context(gif))
         elif name is not None:
             self._painted.append(self._video_writer(parts[name], name))

@@ -24,18 +24,15 @@ from avsegcli.errors import (
 from avsegcli.files.atomic import check_can_write, resolved_path, write_atomically
 from avsegcli.files.preflight import PlannedOutput, check_conflicts
 from avsegcli.outputs.frame_result import Summary
-from avsegcli.outputs.plan import Look, Outputs
+from avsegcli.outputs.plan import Outputs
 from avsegcli.segment.inputs import Input, are_several, check_apart, find_inputs, is_folder
-from avsegcli.segment.segmenter import Segmenter, check_numbers
-from avsegcli.video.codecs import Encoding
+from avsegcli.segment.options import SegmentOptions
+from avsegcli.segment.segmenter import Progress, Segmenter
 from avsegcli.video.containers import CONTAINERS
-from avsegcli.video.span import Span
 
 NAME = "{name}"  # in the name of an output: sub-folders and name of the input
 ENDS = ("/", os.sep)  # of the name of a folder, even of one that is not there yet
 SUFFIXES = {"json": ".json", "alpha_video": ".mov", "timeline": ".png", "report": ".html"}
-
-Progress = Callable[[float, float | None], None]
 
 
 @dataclass
@@ -80,7 +77,7 @@ class Batch:
 
     jobs: Sequence[Job]  # those of its shard
     several: bool  # there may be several inputs, even if only one was found
-    options: Mapping[str, Any]  # of `Segmenter.segment_file`
+    options: SegmentOptions
     overwrite: bool  # replace outputs that exist
     summary: Path | None  # where to write how each job went
 
@@ -98,10 +95,7 @@ class Batch:
             segmenter.check_files(
                 job.video,
                 job.outputs,
-                audio=self.options["audio"],
-                audio_stream=self.options["audio_stream"],
-                start=self.options["start"],
-                end=self.options["end"],
+                self.options,
                 overwrite=self.overwrite,
             )
         except (AvsegError, OSError) as error:
@@ -172,12 +166,12 @@ class Batch:
                 for path in job.outputs.paths():
                     with suppress(FileExistsError):  # a file, or a link to nowhere: refused below
                         path.parent.mkdir(parents=True, exist_ok=True)
-            job.summary = segmenter.segment_file(
+            job.summary = segmenter.write(
                 job.video,
-                **vars(job.outputs),
+                job.outputs,
+                self.options,
                 overwrite=self.overwrite,
                 progress=progress,
-                **self.options,
             )
             job.problems = job.summary.problems
             job.status = "done"
@@ -206,7 +200,7 @@ class Batch:
 def plan_batch(
     words: Sequence[str],
     wanted: Mapping[str, Sequence[str]],
-    options: Mapping[str, Any],
+    options: SegmentOptions,
     *,
     shard: tuple[int, int] = (1, 1),
     summary: Path | None = None,
@@ -219,7 +213,7 @@ def plan_batch(
     Args:
         words: the inputs, see `avsegcli.segment.inputs.find_inputs`.
         wanted: the outputs, see `plan`.
-        options: of `Segmenter.segment_file`, all but those.
+        options: what is analysed, and how it is shown.
         shard: which of how many shares of the inputs, from 1 on.
         summary: where to write how each input went; of a share, its number is added to the name.
         also_read: other files that no output may replace.
@@ -230,12 +224,12 @@ def plan_batch(
         MediaError: if an input is not found, or an output cannot be written.
         ConfigError: if an option is wrong, or one file would be two things.
     """
-    several, pictures = are_several(words), options["audio"] is not None
+    several, pictures = are_several(words), options.audio is not None
     folders = folders_of(wanted, pictures=pictures) if several else []
     inputs = find_inputs(words, pictures=pictures, outside=folders)
     everything = plan(inputs, wanted, several=several)
     jobs = share(everything, shard)
-    _check_options(options, jobs)
+    _check_formats(options, jobs)
     files = [file for job in everything for file in job.outputs.planned(job.video)]
     if summary is not None:
         if shard[1] > 1:
@@ -248,15 +242,11 @@ def plan_batch(
     return Batch(jobs, several, options, overwrite or resume, summary)
 
 
-def _check_options(options: Mapping[str, Any], jobs: Sequence[Job]) -> None:
-    check_numbers(options["fps"], options["threshold"])
-    Span.of(options["start"], options["end"])
-    Look(options["style"], options["alpha"]).check()
-    encoding = Encoding(options["codec"], options["crf"], options["preset"])
+def _check_formats(options: SegmentOptions, jobs: Sequence[Job]) -> None:
     of_each_kind = {job.outputs.output and job.outputs.output.suffix: job for job in jobs}
     for job in of_each_kind.values():
         job.outputs.check_formats()
-        encoding.check(job.outputs.output)
+        options.encoding.check(job.outputs.output)
 
 
 def plan(

@@ -8,12 +8,11 @@
 Each stage holds one window, so that memory does not grow with the video.
 """
 
-import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from numbers import Integral, Real
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Protocol, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +22,16 @@ from avsegcli.errors import ConfigError
 from avsegcli.inference.masks import MaskFinder
 from avsegcli.inference.predictor import Engine, open_predictor
 from avsegcli.outputs.frame_result import FrameResult, Summary
-from avsegcli.outputs.plan import Look, Outputs, Writers
+from avsegcli.outputs.plan import Outputs, Writers
 from avsegcli.outputs.timeline import Timeline
-from avsegcli.render.colors import Palette, parse_palette
+from avsegcli.segment.options import OptionArguments, SegmentOptions
 from avsegcli.segment.windows import Window, cut_windows, interpolate_masks
-from avsegcli.video.codecs import Encoding
 from avsegcli.video.damage import problems_of
 from avsegcli.video.prefetch import prefetch
-from avsegcli.video.reader import SoundTrack, VideoReader
-from avsegcli.video.span import Span
+from avsegcli.video.reader import VideoReader
 from avsegcli.video.still import open_pictures
 
-Time = float | str  # seconds, or as FFmpeg takes times
+Progress = Callable[[float, float | None], None]  # seconds done, and of how many
 
 
 class MaskPredictor(Protocol):
@@ -62,20 +59,14 @@ class MaskPredictor(Protocol):
         ...
 
 
-def check_numbers(fps: float, threshold: float | None) -> None:
-    """Raise a `ConfigError` if an argument of `Segmenter.segment` is out of its range."""
-    if not (isinstance(fps, Real) and 0 < fps < math.inf):
-        raise ConfigError(f"fps must be a number above 0, not {fps!r}")
-    if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
-        raise ConfigError(f"threshold must be above 0 and below 1, not {threshold!r}")
+class FileArguments(OptionArguments, total=False):
+    """The keyword arguments of `Segmenter.segment_file`: files to write, and options."""
 
-
-def _sound_track(
-    video: str | Path, audio: str | Path | None, audio_stream: int | None, span: Span
-) -> SoundTrack:
-    if not (audio_stream is None or isinstance(audio_stream, Integral)):
-        raise ConfigError(f"audio_stream must be a whole number, not {audio_stream!r}")
-    return SoundTrack(Path(audio or video), audio_stream, span)
+    masks: str | Path | None
+    json: str | Path | None
+    alpha_video: str | Path | None
+    timeline: str | Path | Sequence[str | Path]
+    report: str | Path | None
 
 
 class Segmenter:
@@ -122,16 +113,15 @@ class Segmenter:
         self,
         video: str | Path,
         wanted: Outputs,
+        options: SegmentOptions | None = None,
         *,
-        audio: str | Path | None = None,
-        audio_stream: int | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Check the files as `segment_file` does, without loading the model."""
+        """Check the files as `write` does, without loading the model."""
         video = Path(video)
-        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
+        options = options or SegmentOptions()
+        options.encoding.check(wanted.output)
+        track = options.sound_of(video)
         SoundReader(track).close()
         open_pictures(video, track).close()
         wanted.check(inputs=[video, track.path], overwrite=overwrite)
@@ -139,15 +129,10 @@ class Segmenter:
     def segment(
         self,
         video: str | Path,
+        options: SegmentOptions | None = None,
         *,
-        fps: float = 4.0,
-        threshold: float | None = None,
-        audio: str | Path | None = None,
-        audio_stream: int | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
-        deinterlace: bool = True,
         problems: list[str] | None = None,
+        **changes: Unpack[OptionArguments],
     ) -> Generator[FrameResult, None, None]:
         """Segment each frame of a video, without writing files.
 
@@ -156,40 +141,33 @@ class Segmenter:
 
         Args:
             video: a video file with sound, or a picture if there is `audio`.
-            fps: analysed frames a second; of a video with fewer, all are.
-            threshold: probability above which a pixel counts, in (0, 1); None: the predictor's.
-            audio: a file whose sound is taken instead of the video's own.
-            audio_stream: which sound stream of the file, from 1 on; None: its default one.
-            start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the
-                results count from there.
-            end: where to end, likewise.
-            deinterlace: make one picture of the two half pictures of interlaced video.
+            options: those of painting have no effect here.
             problems: a list that takes what was wrong with the file, a line each, at the end.
+            changes: fields of `SegmentOptions` by name, such as `fps=2`.
 
         Yields:
             Every frame, in order.
 
         Raises:
             MediaError: if the file is not a readable video with sound.
-            ConfigError: if an argument is out of its range.
+            ConfigError: if an option is out of its range.
         """
-        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
+        options = replace(options or SegmentOptions(), **changes)
+        track = options.sound_of(Path(video))
         with (
             closing(SoundReader(track)) as sound,
-            closing(open_pictures(Path(video), track, deinterlace=deinterlace)) as pictures,
+            closing(open_pictures(Path(video), track, deinterlace=options.deinterlace)) as pictures,
         ):
-            yield from self._segment(pictures, sound, fps, threshold, problems)
+            yield from self._segment(pictures, sound, options, problems)
 
     def _segment(
         self,
         video: VideoReader,
         sound: SoundReader,
-        fps: float,
-        threshold: float | None,
+        options: SegmentOptions,
         problems: list[str] | None,
     ) -> Generator[FrameResult, None, None]:
-        check_numbers(fps, threshold)
-        threshold = self.predictor.threshold if threshold is None else threshold
+        threshold = self.predictor.threshold if options.threshold is None else options.threshold
         find_masks = MaskFinder(video.width, video.height, threshold)
 
         def answers(
@@ -199,9 +177,8 @@ class Segmenter:
                 for window in windows:
                     yield window, self.predictor.predict(window.pictures, window.log_mel)
 
-        windows = cut_windows(
-            video, sound, num_frames=self.predictor.num_frames, fps=fps, size=self.predictor.size
-        )
+        num_frames, size = self.predictor.num_frames, self.predictor.size
+        windows = cut_windows(video, sound, num_frames=num_frames, fps=options.fps, size=size)
         answered = prefetch(answers(prefetch(windows)))
         try:
             for index, (frame, analysed, probs) in enumerate(interpolate_masks(answered)):
@@ -224,29 +201,9 @@ class Segmenter:
         video: str | Path,
         output: str | Path | None = None,
         *,
-        fps: float = 4.0,
-        threshold: float | None = None,
-        audio: str | Path | None = None,
-        audio_stream: int | None = None,
-        start: Time | None = None,
-        end: Time | None = None,
-        deinterlace: bool = True,
-        style: str = "overlay",
-        alpha: float = 0.5,
-        palette: str | Palette = (),
-        legend: bool = True,
-        labels: bool = True,
-        codec: str | None = None,
-        crf: int | None = None,
-        preset: str | None = None,
-        masks: str | Path | None = None,
-        every_frame: bool = False,
-        json: str | Path | None = None,
-        alpha_video: str | Path | None = None,
-        timeline: str | Path | Sequence[str | Path] = (),
-        report: str | Path | None = None,
         overwrite: bool = False,
-        progress: Callable[[float, float | None], None] | None = None,
+        progress: Progress | None = None,
+        **arguments: Unpack[FileArguments],
     ) -> Summary:
         """Segment a video and write any number of output files.
 
@@ -256,72 +213,70 @@ class Segmenter:
             video: a video file with sound, or a picture if there is `audio`.
             output: the painted video, with the size, frame rate and sound of the input: .mp4,
                 .mov, .mkv, .webm or .gif.
-            fps: analysed frames a second; of a video with fewer, all are.
-            threshold: probability above which a pixel counts, in (0, 1); None: the predictor's.
-            audio: a file whose sound is taken instead of the video's own.
-            audio_stream: which sound stream of the file, from 1 on; None: its default one.
-            start: where to begin, in seconds or as FFmpeg takes times ("1:30"); all times of the
-                results count from there.
-            end: where to end, likewise.
-            deinterlace: make one picture of the two half pictures of interlaced video.
-            style: how it is painted, one of `avsegcli.render.styles.STYLES`.
-            alpha: opacity of the masks in [0, 1].
-            palette: RGB colours of the classes, by their names or from index 1 on, also as
-                `parse_palette` reads them; the rest take the built-in ones.
-            legend: list the sounding classes in a corner.
-            labels: write the class beside each mask.
-            codec: FFmpeg's name of the encoder of `output`; None: that of its suffix.
-            crf: quality of the encoder, lower is better; None: a good one.
-            preset: of the encoder; None: a fast one.
-            masks: a folder for a palette PNG of each analysed frame, and classes.json.
-            every_frame: masks of every frame of the video.
-            json: objects of each analysed frame with COCO run lengths, and events.
-            alpha_video: the sounding objects, cut out: .mov (ProRes 4444) or .webm (VP9).
-            timeline: which class sounds when: .png, .csv, .srt or .vtt; one or several.
-            report: one self-contained HTML page.
             overwrite: replace outputs that exist.
             progress: is told after each frame how many seconds are done, and of how many (None
                 if the file does not say).
+            arguments: the other files, `masks` (a folder for a palette PNG of each analysed frame,
+                and classes.json), `json` (objects of each analysed frame with COCO run lengths,
+                and events), `alpha_video` (the sounding objects, cut out: .mov or .webm),
+                `timeline` (which class sounds when: .png, .csv, .srt or .vtt, one or several) and
+                `report` (one self-contained HTML page); and the fields of `SegmentOptions`.
 
         Raises:
             MediaError: if the video cannot be read or an output not be written.
             ConfigError: if an argument is out of its range.
         """
-        video = Path(video)
-        wanted = Outputs.of(output, masks, json, alpha_video, timeline, report)
-        if isinstance(palette, str):
-            palette = parse_palette(palette)
-        palette = palette if isinstance(palette, Mapping) else tuple(palette)
-        look = Look(style, alpha, palette, legend, labels)
-        encoding = Encoding(codec, crf, preset)
-        look.check()
-        encoding.check(wanted.output)
-        self.check_files(
-            video,
-            wanted,
-            audio=audio,
-            audio_stream=audio_stream,
-            start=start,
-            end=end,
-            overwrite=overwrite,
+        wanted = Outputs.of(
+            output,
+            arguments.pop("masks", None),
+            arguments.pop("json", None),
+            arguments.pop("alpha_video", None),
+            arguments.pop("timeline", ()),
+            arguments.pop("report", None),
         )
-        track = _sound_track(video, audio, audio_stream, Span.of(start, end))
+        options = SegmentOptions(**cast(OptionArguments, arguments))
+        return self.write(Path(video), wanted, options, overwrite=overwrite, progress=progress)
+
+    def write(
+        self,
+        video: Path,
+        wanted: Outputs,
+        options: SegmentOptions,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Write files of a video, as `segment_file` does.
+
+        Args:
+            video: a video file with sound, or a picture if `options.audio` names a sound.
+            wanted: the files.
+            options: what is analysed, and how it is shown.
+            overwrite: replace outputs that exist.
+            progress: as of `segment_file`.
+
+        Raises:
+            MediaError: if the video cannot be read or an output not be written.
+            ConfigError: if an option is out of its range.
+        """
+        self.check_files(video, wanted, options, overwrite=overwrite)
+        track = options.sound_of(video)
         events = Timeline(self.predictor.classes)
         problems: list[str] = []
         frames, seconds = 0, 0.0
         with (
             closing(SoundReader(track)) as sound,
-            closing(open_pictures(video, track, deinterlace=deinterlace)) as pictures,
-            closing(self._segment(pictures, sound, fps, threshold, problems)) as results,
+            closing(open_pictures(video, track, deinterlace=options.deinterlace)) as pictures,
+            closing(self._segment(pictures, sound, options, problems)) as results,
             Writers(
                 wanted,
                 pictures,
                 track,
                 model=self.predictor.model_name,
                 classes=self.predictor.classes,
-                look=look,
-                encoding=encoding,
-                every_frame=every_frame,
+                look=options.look,
+                encoding=options.encoding,
+                every_frame=options.every_frame,
             ) as writers,
         ):
             for result in results:

@@ -159,9 +159,9 @@ def test_wrong_options_are_code_2(clip, tmp_path, capsys):
     for fps in ("0", "-3", "inf", "nan"):
         assert main(["segment", str(clip), "-o", output, "--fps", fps]) == 2
     capsys.readouterr()
-    for threshold in ("0", "2", "nan"):
+    for threshold in ("0", "1", "2", "nan"):
         assert main(["segment", str(clip), "-o", output, "--threshold", threshold]) == 2
-        assert "threshold must be above 0 and at most 1" in capsys.readouterr().err
+        assert "threshold must be above 0 and below 1" in capsys.readouterr().err
     assert main(["segment", str(clip)]) == 2
     assert main(["segment", str(clip), "-o", output, "--every-frame"]) == 2
     assert "--every-frame is of masks" in capsys.readouterr().err
