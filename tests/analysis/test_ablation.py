@@ -66,3 +66,9 @@ def test_a_row_with_a_result_that_cannot_be_read_is_scored_anew(begin, tmp_path,
     run.mkdir(parents=True)
     (run / "ablation-multi.json").write_text(content)
     assert begin()
+
+
+def test_every_row_begins_with_the_same_backbone(begin, tmp_path):
+    weights = tmp_path / "resnet50.pth"
+    weights.touch()
+    assert begin(backbone_weights=weights)["backbone_weights"] == weights
