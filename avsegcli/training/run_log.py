@@ -29,6 +29,7 @@ class RunLog:
             had not saved them, and takes them again.
         log_with: trackers of accelerate, by name.
         settings: that these are told, nested.
+        epoch: how many epochs are complete; scores of later ones are dropped. None: all are kept.
     """
 
     def __init__(
@@ -37,7 +38,10 @@ class RunLog:
         step: int,
         log_with: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        *,
+        epoch: int | None = None,
     ) -> None:
+        self.epoch = epoch
         self.run, self.step, self.log_with = run, step, tuple(log_with)
         self.settings = settings or {}
         self.board: Any = None
@@ -52,6 +56,11 @@ class RunLog:
                 former.rename(self.run / FORMER_NAMES[former.name])
         for name in (STEPS, SCORES):
             _drop_later(self.run / name, self.step)
+        if self.epoch is not None:  # interrupted right after its row, an epoch is scored again
+            columns, rows = _read(self.run / SCORES)
+            if columns:
+                kept = [row for row in rows if int(row["epoch"]) <= self.epoch]
+                _rewrite(self.run / SCORES, columns, kept)
         if self.log_with:
             self.trackers = _open_trackers(self.log_with, self.run, self.settings)
         try:

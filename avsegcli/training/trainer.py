@@ -167,7 +167,11 @@ class Trainer:
                 self.run / CONFIG, json.dumps(said | self.config.to_dict(), indent=2) + "\n"
             )
         with RunLog(
-            self.run if main else None, self.progress.step, self.log_with, self.config.to_dict()
+            self.run if main else None,
+            self.progress.step,
+            self.log_with,
+            self.config.to_dict(),
+            epoch=self.progress.epoch,
         ) as log:
             try:
                 with self._together() as self.asked:

@@ -84,3 +84,10 @@ def test_a_full_disk_of_tensorboard_is_told_in_one_line_too(tmp_path):
         log.write_step({"step": 1, "loss": 3.0})
     with pytest.raises(AvsegError, match=message):
         log.__exit__()
+
+
+def test_an_epoch_that_was_interrupted_after_its_row_has_one_row(tmp_path):
+    for _ in range(2):
+        with RunLog(tmp_path, 4, epoch=0) as log:
+            log.write_scores({"epoch": 1, "step": 4, "miou": 0.5})
+    assert [row["epoch"] for row in rows(tmp_path / "val_log.csv")] == ["1"]
