@@ -25,6 +25,8 @@ os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, no
 
 FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
 TOP_FIRST, BOTTOM_FIRST = 2, 3  # FFmpeg's numbers of the order of fields
+LARGE = 4096 * 2304  # pixels; of larger frames x264 would hold more than 2 GB to look ahead
+HOLD_NO_FRAMES = {"tune": "zerolatency"}
 TELL_SHAPE = frozenset({"h264", "hevc"})  # codecs that tell the shape of their pixels
 
 
@@ -75,6 +77,8 @@ class VideoWriter:
         self._name = name or path
         container = container or container_of(path)
         codec, options = encoder or container.video
+        if codec == "libx264" and wide * video.width * video.height > LARGE:
+            options = {**HOLD_NO_FRAMES, **options}
         with wrap_write_errors(self._name):
             self._output = _create(path, container)
         try:

@@ -7,6 +7,7 @@ import pytest
 from videos import Read, read_sound, write_video
 
 from avsegcli.errors import MediaError
+from avsegcli.video import writer
 from avsegcli.video.reader import VideoReader
 from avsegcli.video.writer import VideoWriter
 
@@ -311,3 +312,16 @@ def test_an_error_of_the_encoder_is_told_with_the_name_of_the_output(tmp_path):
         VideoWriter(tmp_path / "no" / "part.mp4", video, source, name=wanted),
     ):
         pass
+
+
+def test_of_frames_beyond_4k_x264_holds_none(tmp_path, monkeypatch):
+    source = write_video(tmp_path / "a.mp4", seconds=1)
+    late = {}
+    for large in (10**9, 0):
+        monkeypatch.setattr(writer, "LARGE", large)
+        output = tmp_path / f"{large}.mp4"
+        assert len(rewrite(source, output).frames) == 30
+        with av.open(str(output)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        late[large] = any(packet.pts != packet.dts for packet in packets)
+    assert late == {10**9: True, 0: False}
