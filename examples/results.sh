@@ -29,41 +29,43 @@ show() {
 say() { printf '\n%s\n' "$@" >> "$work/results.md"; }
 
 cat > "$work/results.md" <<MARKDOWN
-# Results, each with the command that made it
+# Results
 
-\`examples/results.sh\` writes this page: it runs the commands below, and adds what is written by hand in
-results/ablation.md (from “Ablation” on), whose commands take hours and a parts folder.
-The clips are the 40 of [examples/testset/](../examples/testset/README.md), the weights those that the package carries
-($(avseg --version)), unless another is named. The set is small: it shows what changes with noise, and
-what is inside the model, not how good it is; that stands in [weights/README.md](../weights/README.md).
+Every result stands below the command that produced it. \`examples/results.sh\` writes this page: it runs
+the commands and appends results/ablation.md (from “Ablation” on), whose commands take hours and need a
+parts folder. Unless stated otherwise, the clips are the 40 of
+[examples/testset/](../examples/testset/README.md) and the weights are the packaged ones
+($(avseg --version)). The set is small: it shows the effect of noise and the representations of the
+model, not its quality, for which see [weights/README.md](../weights/README.md).
 MARKDOWN
 
-say '## Noise' \
-    'The paper’s Figure 7. Mean and standard deviation over the mixes; the ratio that was asked for stands
-beside the mean of the ratios measured back. At "inf" the sound is as it is.' \
-    'Pink noise, drawn at random:'
+say '## Noise robustness' \
+    'The paper’s Figure 7. Mean and standard deviation over the mixtures; the measured ratio, a mean, stands
+beside the requested one. "inf" is the unchanged sound.' \
+    'Pink noise:'
 show noise-pink:noise avseg noise-test --noise pink --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
-say 'Eight voices at once. A person who is seen and silent may well be painted then: of the classes in the
-pictures only "person" is in this noise.'
+say 'Babble, eight voices at once. Of the visible classes only "person" occurs in this noise, so a silent person
+in the picture can be painted.'
 show noise-babble:noise avseg noise-test --noise babble --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
-say 'Organ, strings and bass:'
+say 'Music (organ, strings and bass):'
 show noise-music:noise avseg noise-test --noise music --snr "${ratios[@]}" --seeds "${SEEDS:-2}"
 
 say '## Decomposed semantics' \
     'The paper’s Figure 6. Sounds of two classes are mixed, with the picture of the first. A source counts as
-found if its class is among the two whose clips lie nearest; the clips in a mixture are left out of
-these. "distance to sources / to others" is 1 if a mixture lies no nearer to its sources than to
-anything else. In the map a dot is a sound alone, a mixture is two triangles: before decomposition
-they meet at one place, after it each stands where the token is that says its class.'
+found if its class is one of the two whose clips lie nearest, not counting the clips of the mixture
+itself. "distance to sources / to others" is 1 if a mixture is no nearer to its sources than to other
+clips. In the map a dot is a single sound, and two triangles are a mixture: both lie at one place before
+decomposition, and at the tokens that predict their classes after it.'
 show tsne avseg tsne --mixtures "${MIXTURES:-60}"
 
-say '## What each codeword hears' \
-    'The codes of the local tokens, second by second. "purity" is the share of tokens whose code is chosen most
-for the class that is heard, on the same clips; rarely chosen codes raise it. The error of quantization is
-the mean squared difference of tokens and their codes; both have variance 1, so that 2 is that of strangers.'
+say '## Codebook' \
+    'The codes of the local tokens, one second each. "purity" is the share of tokens whose class is the most
+frequent one of their code, on the same clips; rarely used codes raise it. The quantization error is the
+mean squared difference between tokens and their codes; both have variance 1, so unrelated vectors have
+an error of 2.'
 show codebook avseg codebook
 
-say '## Frame, truth, model' 'The paper’s Figure 5, with the clips in which most sounds at once:'
+say '## Qualitative examples' 'The paper’s Figure 5, with the clips that have the most sounding objects:'
 avseg panel "${inputs[@]}" -o "$work/panel" > /dev/null
 mv "$work/panel/panel.png" "$figures/panel.png"
 printf '\n```sh\navseg panel -o figures\n```\n\n![panel](results/panel.png)\n' >> "$work/results.md"
