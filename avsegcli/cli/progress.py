@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
+import typer
 from rich import box
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -19,10 +20,19 @@ WIDE = 60  # columns; a narrower terminal has no room for the speed
 
 
 class SpeedBars:
-    """A bar with the speed for each video that is worked on, if standard error is a terminal."""
+    """A bar with the speed for each video that is worked on, if standard error is a terminal.
 
-    def __init__(self, *, shown: bool) -> None:
+    Else, if there are several videos, a line for each when it ends.
+
+    Args:
+        shown: print anything at all.
+        total: number of videos.
+    """
+
+    def __init__(self, *, shown: bool, total: int = 1) -> None:
         console = open_console(stderr=True)
+        self._prints_lines = shown and not console.is_terminal and total > 1
+        self._total, self._ended = total, 0
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -47,8 +57,13 @@ class SpeedBars:
             self._progress.update(task, completed=seconds, total=total, speed=speed)
 
     def end(self, job: "Job") -> None:
-        """Take away the bar of a video."""
+        """Take away the bar of a video, or print its line."""
         with self._lock:
+            self._ended += 1
+            if self._prints_lines:
+                told = f": {job.error}" if job.error else f" in {job.seconds:.1f} s"
+                count = f"{self._ended}/{self._total}"
+                typer.echo(f"avseg: {count} {job.video} {job.status}{told}", err=True)
             task = self._tasks.pop(id(job), None)
             if task is not None:
                 self._progress.remove_task(task)

@@ -279,7 +279,8 @@ def _run(batch: "Batch", segmenter: "Segmenter", *, workers: int, quiet: bool) -
                 f"on {predictor.device_name}",
                 err=True,
             )
-    with show.SpeedBars(shown=not quiet) as bars:
+    waiting = sum(job.status == "waiting" for job in batch.jobs)
+    with show.SpeedBars(shown=not quiet, total=waiting) as bars:
         batch.run(segmenter, workers=workers, progress=bars.update, finished=bars.end)
     for job in batch.jobs:
         for problem in job.problems:

@@ -111,7 +111,9 @@ class Batch:
         progress: Callable[[Job, float, float | None], None] | None = None,
         finished: Callable[[Job], None] | None = None,
     ) -> None:
-        """Work on all jobs that wait, and write the summary; one that fails does not stop the rest.
+        """Work on all jobs that wait; one that fails does not stop the rest.
+
+        The summary is written anew after each, so that it is right even if the process is killed.
 
         Args:
             segmenter: does the work; shared by all workers.
@@ -135,20 +137,24 @@ class Batch:
             if not stopped.is_set():
                 self._work(job, segmenter, report)
 
+        def end(job: Job) -> None:
+            if finished is not None:
+                finished(job)
+            with suppress(AvsegError):  # it is told at the end if it still cannot be written
+                self.write_summary()
+
         try:
             if workers == 1:
                 for job in waiting:
                     work(job)
-                    if finished is not None:
-                        finished(job)
+                    end(job)
                 return
             with ThreadPoolExecutor(workers) as pool:
                 try:
                     running = {pool.submit(work, job): job for job in waiting}
                     for future in as_completed(running):
                         future.result()
-                        if finished is not None:
-                            finished(running[future])
+                        end(running[future])
                 except BaseException:
                     stopped.set()
                     pool.shutdown(cancel_futures=True)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +43,8 @@ def find_inputs(
     A word is a file, a folder (videos in it and its sub-folders, known by their suffix; hidden
     ones are left out), a pattern such as `clips/**/*.mp4`, or `-`: names on standard input, one
     a line or with a zero byte after each. Names of outputs keep the sub-folders below the folder
-    that all words share; where two would be called alike, they keep their suffix too.
+    that all words share, or where they share none but the root, as many as tell them apart; where
+    two would be called alike, they keep their suffix too.
 
     Args:
         words: as they are on the command line.
@@ -53,8 +55,7 @@ def find_inputs(
         Each file once, in the order of the words, those of a folder sorted by name.
 
     Raises:
-        MediaError: if a folder or pattern has no video, nothing is named at all, or words share no
-            folder, being on several drives of Windows.
+        MediaError: if a folder or pattern has no video, or nothing is named at all.
     """
     suffixes = _suffixes(pictures)
     found: dict[str, _Found] = {}
@@ -63,20 +64,29 @@ def find_inputs(
             found.setdefault(os.path.realpath(one.path), one)
     if not found:
         raise MediaError("no input is named on standard input", "Write one file name a line.")
-    try:
-        base = os.path.commonpath([os.path.abspath(one.root) for one in found.values()])  # noqa: PTH100
-    except ValueError as error:
-        raise MediaError(
-            "the inputs are on several drives",
-            "Give those of each drive to a command of their own.",
-        ) from error
-    below = [Path(os.path.relpath(one.path, base)) for one in found.values()]
+    below = _names_below(list(found.values()))
     stems = [path.with_suffix("") for path in below]
     times = Counter(stems)
     return [
         Input(one.path, path if times[stem] > 1 else stem)
         for one, path, stem in zip(found.values(), below, stems, strict=True)
     ]
+
+
+def _names_below(found: list[_Found]) -> list[Path]:
+    """Name files below the folder that their words share, or shortly if that is only the root."""
+    places = [Path(os.path.abspath(one.path)) for one in found]  # noqa: PTH100
+    roots = [Path(os.path.abspath(one.root)) for one in found]  # noqa: PTH100
+    with suppress(ValueError):  # on several drives of Windows
+        base = Path(os.path.commonpath(roots))
+        if base != Path(base.anchor) or len({*roots}) == 1:
+            return [place.relative_to(base) for place in places]
+    for above in range(max(len(root.parts) for root in roots)):
+        folders = [Path(*root.parts[: max(1, len(root.parts) - above)]) for root in roots]
+        names = [place.relative_to(top) for place, top in zip(places, folders, strict=True)]
+        if len({*names}) == len(names):
+            break
+    return names
 
 
 def check_apart(
@@ -150,18 +160,23 @@ def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Itera
 
 
 def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
+    """Find the videos of a folder; folders that are linked come after the others, each once."""
     some = False
-    for name, folders, files in os.walk(folder):
-        here = Path(name)
-        folders[:] = sorted(
-            sub
-            for sub in folders
-            if not sub.startswith(".") and resolved_path(here / sub) not in outside
-        )
-        for file in sorted(files):
-            if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
-                some = True
-                yield _Found(here / file, folder)
+    seen = {*outside}
+    waiting = [folder]  # that, and links to folders
+    while waiting:
+        for name, folders, files in os.walk(waiting.pop(0)):
+            here = Path(name)
+            if resolved_path(here) in seen:
+                folders.clear()
+                continue
+            seen.add(resolved_path(here))
+            folders[:] = sorted(sub for sub in folders if not sub.startswith("."))
+            waiting += [here / sub for sub in folders if (here / sub).is_symlink()]
+            for file in sorted(files):
+                if not file.startswith(".") and Path(file).suffix.lower() in suffixes:
+                    some = True
+                    yield _Found(here / file, folder)
     if not some:
         raise MediaError(f"no video in {folder}", f"Looked for {', '.join(sorted(suffixes))}.")
 

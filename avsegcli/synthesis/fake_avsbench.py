@@ -147,11 +147,11 @@ def _write_clip(subset: Subset, folder: Path, row: Row, clip: Clip) -> None:
 
 
 def _write_mask(subset: Subset, path: Path, labels: NDArray[np.uint8]) -> None:
-    binary = (labels > 0).astype(np.uint8)
+    binary = (labels > 0).astype(np.uint8) * np.uint8(255)  # as AVSBench; its loader divides by 255
     if subset == "avss":
         write_picture(path, labels_to_colours(labels))
     elif subset == "s4":
-        write_picture(path, binary * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+        write_picture(path, binary, [cv2.IMWRITE_PNG_BILEVEL, 1])
     else:
-        palette = np.array([[0, 0, 0], [128, 0, 0]], np.uint8)
+        palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         write_file(path, encode_indexed_png(binary, palette))

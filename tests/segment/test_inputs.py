@@ -98,10 +98,33 @@ def test_a_folder_on_standard_input_is_refused(tree, monkeypatch):
             find_inputs(["-"])
 
 
-def test_inputs_on_several_drives_of_windows_are_refused(tree, monkeypatch):
-    monkeypatch.setattr(os.path, "commonpath", lambda _: ntpath.commonpath(["C:/v", "D:/v"]))
-    with pytest.raises(MediaError, match="several drives"):
-        find_inputs(["v/a.mp4", "v/deep/ä.webm"])
+@pytest.mark.parametrize("common", ["/", None])
+def test_inputs_without_a_common_folder_keep_short_names(tree, monkeypatch, common):
+    def commonpath(_):
+        return common or ntpath.commonpath(["C:/v", "D:/v"])  # which raises
+
+    monkeypatch.setattr(os.path, "commonpath", commonpath)
+    for name in ("x/1/clip.mp4", "y/1/clip.mp4", "y/other.mp4"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).touch()
+    words = [str(tree / "x" / "1"), str(tree / "y" / "other.mp4")]
+    assert [str(one.name) for one in find_inputs(words)] == ["clip", "other"]
+    words = [str(tree / "x" / "1" / "clip.mp4"), str(tree / "y" / "1" / "clip.mp4")]
+    names = [str(one.name) for one in find_inputs(words)]
+    assert names == [str(Path("x/1/clip")), str(Path("y/1/clip"))]
+
+
+def test_linked_folders_are_followed_but_no_loops(tmp_path):
+    folder = tmp_path / "videos"
+    for name in ("videos/a.mp4", "elsewhere/b.mp4", "elsewhere/deep/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "elsewhere" / "loop").symlink_to(folder)
+    found = find_inputs([str(folder)])
+    assert sorted(one.path.name for one in found) == ["a.mp4", "b.mp4", "c.mp4"]
+    assert str(found[0].name) == "a"
 
 
 def test_outputs_inside_the_folder_are_no_inputs(tree):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from avsegcli.cli.main import main
 from avsegcli.datasets.avsbench import AvsBench
@@ -43,6 +44,20 @@ def test_avss_has_71_classes_and_clips_of_each_label(root):
     assert len(json.loads((root / "AVSS" / "label2idx.json").read_text())) == 71
 
 
+@pytest.mark.parametrize("subset", ["s4", "ms3"])
+def test_the_arithmetic_of_avsbench_finds_a_perfect_prediction_perfect(root, subset):
+    masks = sorted(root.glob(f"*/{subset}_data/gt_masks/test/**/*.png"))
+    assert masks
+    for path in masks:
+        truth = np.asarray(Image.open(path).convert("L")) / 255  # as its loader's ToTensor
+        painted = AvsBench(root, "test", subset=subset)._read_mask(path)
+        np.testing.assert_array_equal(truth, painted)
+        inter, union = (painted * truth).sum(), np.maximum(painted, truth).sum()
+        assert not truth.any() or inter / union == 1
+        combo = np.asarray(Image.open(path).convert("L")) // 255  # as COMBO reads them
+        np.testing.assert_array_equal(combo, painted)
+
+
 def test_names_and_kinds_of_files_are_those_of_avsbench(root):
     def only(pattern):
         return sorted(root.glob(pattern))[0]
@@ -55,7 +70,7 @@ def test_names_and_kinds_of_files_are_those_of_avsbench(root):
     assert s4.read_bytes()[24:26] == bytes([1, 0])  # one bit, grey
     ms3 = only("Multi-sources/ms3_data/gt_masks/test/*/*_5.png")
     assert ms3.read_bytes()[24:26] == bytes([8, 3])  # eight bits, palette
-    assert set(np.unique(read_indices(ms3))) == {0, 1}
+    assert set(np.unique(read_indices(ms3))) == {0, 255}
     assert only("Multi-sources/ms3_data/visual_frames/*/*.mp4_1.png").parent.parent.name == (
         "visual_frames"
     )
