@@ -61,6 +61,35 @@ def test_a_bad_file_does_not_stop_the_rest(videos, tmp_path, capsys, jobs):
     assert records[2]["outputs"] == [str(out / "sub" / "c.mp4"), str(out / "sub" / "c.json")]
 
 
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_each_file_has_a_line_when_it_ends_where_there_is_no_terminal(
+    videos, tmp_path, capsys, jobs
+):
+    words = ["segment", str(videos), "-o", str(tmp_path / "out"), "--jobs", jobs]
+    assert main(words) == 1
+    ended = [line for line in capsys.readouterr().err.splitlines() if "/3 " in line]
+    assert [line.split()[1] for line in ended] == ["1/3", "2/3", "3/3"]
+    named = {line.split()[2]: " ".join(line.split()[3:]) for line in ended}
+    assert named[str(videos / "bad.mp4")].startswith("failed: ")
+    assert named[str(videos / "a.mp4")].startswith("done in ")
+    assert main(["segment", str(videos), "-o", str(tmp_path / "quiet"), "-q"]) == 1
+    assert "1/3" not in capsys.readouterr().err
+
+
+def test_the_summary_is_complete_after_each_file(videos, tmp_path, monkeypatch):
+    summary, seen = tmp_path / "s.json", []
+    predict = RedWhenLoud.predict
+
+    def look(self, frames, log_mel):
+        seen.append(json.loads(summary.read_text()) if summary.exists() else None)
+        return predict(self, frames, log_mel)
+
+    monkeypatch.setattr(RedWhenLoud, "predict", look)
+    words = ["segment", str(videos), "-o", str(tmp_path / "out"), "--json-summary", str(summary)]
+    assert main(words) == 1
+    assert [record["status"] for record in seen[-1]] == ["done", "failed", "waiting"]
+
+
 def test_names_are_printed_as_they_are(clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
