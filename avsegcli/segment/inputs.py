@@ -162,7 +162,7 @@ def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Itera
 def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
     """Find the videos of a folder; folders that are linked come after the others, each once."""
     some = False
-    seen = {*outside}
+    seen = {*outside} - {resolved_path(folder)}
     waiting = [folder]  # that, and links to folders
     while waiting:
         for name, folders, files in os.walk(waiting.pop(0)):
