@@ -8,6 +8,9 @@ from torch import Tensor
 
 from avsegcli.model.qsd import QSDOutput
 
+UNHEARD = 0.1  # prior of a visible class that is not heard
+QUIET = 0.03  # class score of a sound; a louder likeliest class counts as surely heard
+
 
 def class_probs(
     output: QSDOutput,
@@ -59,14 +62,15 @@ def class_probs(
     for q in range(sure.shape[2]):
         probs = torch.maximum(probs, sure[:, :, q, :, None, None] * masks[:, :, q, None])
     if of_picture or visible_share:
-        likely = _likely(output.visible_logits, masks.shape[-2:])
-        probs = probs * _relative(likely)[:, :, 1:] ** of_picture
-    if visible_share:
         # The same score without the decoder, whose exponent the others take over.
         alone = heard ** (1 / max(of_tokens + of_audio + of_tags, 1e-6))
+        alone = alone / alone.amax(2, keepdim=True).clamp(min=QUIET)
         alone = (alone / (2 * class_threshold)).clamp(max=1.0)
-        pictured = alone[..., None, None] * likely[:, :, 1:]
-        probs = (1 - visible_share) * probs + visible_share * pictured
+        likely = _likely(output.visible_logits, alone, masks.shape[-2:])
+        probs = probs * _relative(likely)[:, :, 1:] ** of_picture
+        if visible_share:
+            pictured = alone[..., None, None] * likely[:, :, 1:]
+            probs = (1 - visible_share) * probs + visible_share * pictured
     return torch.cat([1 - probs.amax(2, keepdim=True), probs], dim=2)
 
 
@@ -86,10 +90,22 @@ def _smooth(logits: Tensor) -> Tensor:
     return (longer[:, :-2] + 2 * logits + longer[:, 2:]) / 4
 
 
-def _likely(logits: Tensor, size: torch.Size) -> Tensor:
-    """Compute how likely each class is visible, ``(B, T, L + 1, h, w)``."""
+def _likely(logits: Tensor, alone: Tensor, size: torch.Size) -> Tensor:
+    """Compute how likely each class is visible given the sound, ``(B, T, L + 1, h, w)``.
+
+    A class that is not heard can be visible too, but a barking dog that looks a little like a cat
+    is rather the dog: the prior of a class is between `UNHEARD` and 1, that of the background 1.
+
+    Args:
+        logits: of the visible head, ``(B, T, L + 1, h', w')``.
+        alone: class scores of the sound, ``(B, T, L)`` in [0, 1].
+        size: h and w.
+    """
     likely = F.interpolate(logits.float().flatten(0, 1), size=size, mode="bilinear").softmax(1)
-    return likely.reshape(*logits.shape[:2], *likely.shape[1:])
+    likely = likely.reshape(*logits.shape[:2], *likely.shape[1:])
+    prior = torch.cat([torch.ones_like(alone[..., :1]), UNHEARD + (1 - UNHEARD) * alone], dim=-1)
+    likely = likely * prior[..., None, None]
+    return likely / likely.sum(2, keepdim=True)
 
 
 def _relative(likely: Tensor) -> Tensor:
