@@ -30,8 +30,9 @@ TASKS = ("single", "multi", "semantic")  # what clips can be composed for
 class ModelConfig:
     """Architecture and inference settings; stored in every checkpoint. Defaults: r50."""
 
-    backbone: str = "resnet50"  # efficientnet-lite0, resnet50, swin-tiny, pvt-v2-b5
-    audio_encoder: str = "vggish"  # vggish, small
+    # lite0+deeplab, efficientnet-lite0, small, resnet50, swin-tiny, pvt-v2-b5
+    backbone: str = "resnet50"
+    audio_encoder: str = "vggish"  # vggish, yamnet, small
     attention: str = "deformable"  # deformable (C3..C6), plain (C4, C5)
     size: int = 224  # pixels, longest side of the frames that it is asked about
     hidden_dim: int = 256  # D

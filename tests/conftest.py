@@ -51,7 +51,7 @@ def tiny_toml() -> Path:
 def tiny() -> ModelConfig:
     """The whole method, small: 16 channels, three tokens, sixteen codes."""
     return ModelConfig(
-        backbone="efficientnet-lite0",
+        backbone="small",
         audio_encoder="small",
         attention="plain",
         hidden_dim=16,

@@ -195,4 +195,4 @@ def test_the_papers_presets_leave_alone_what_r2_vos_and_avsbench_leave_alone():
         assert optim.frozen_stages == stages
         assert (optim.frozen_norm, optim.frozen_affine) == (True, True)
         assert optim.audio_lr_factor == 0
-    assert not load_config("lite").optim.frozen_affine
+    assert load_config("lite").optim.backbone_lr_factor == 0

@@ -1,7 +1,8 @@
 """Frames to image features at strides 4, 8, 16 and 32.
 
-Small ones are in `mobilenets` and need nothing but torch; the larger backbones come from
-`transformers`, imported only when one is asked for.
+Those of `mobilenets` are pretrained and frozen, `SmallBackbone` learns from nothing; both need
+nothing but torch. The larger backbones come from `transformers`, imported only when one is asked
+for.
 """
 
 from importlib import import_module
@@ -10,8 +11,41 @@ from typing import Any
 from torch import Tensor, nn
 
 from avsegcli.errors import AvsegError, ConfigError, install_hint
+from avsegcli.model.layers import SeparableBlock
 from avsegcli.model.mobilenets import EfficientNetLite0, TwinBackbone
 from avsegcli.plugins import BACKBONES, load_plugin, plugin_names
+
+
+class SmallBackbone(nn.Module):
+    """A separable convolution net that learns simple shapes in minutes on a CPU."""
+
+    channels = (48, 96, 160, 256)  # C2..C5
+
+    def __init__(self) -> None:
+        super().__init__()
+        stem = (
+            nn.Conv2d(3, 32, 3, 2, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(inplace=True),
+        )
+        self.stages = nn.ModuleList()
+        previous = 32
+        for width in self.channels:
+            blocks = SeparableBlock(previous, width, 2), SeparableBlock(width, width, 1)
+            self.stages.append(nn.Sequential(*(stem if previous == 32 else ()), *blocks))
+            previous = width
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """Encode frames ``(M, 3, H, W)``, ImageNet-normalised, H and W multiples of 32.
+
+        Returns:
+            C2..C5, ``(M, C, H / stride, W / stride)`` for strides 4, 8, 16, 32.
+        """
+        features, x = [], frames
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
 
 
 class TransformersBackbone(nn.Module):
@@ -79,11 +113,12 @@ _TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-_SMALL: dict[str, type[EfficientNetLite0 | TwinBackbone]] = {
+_SMALL: dict[str, type[EfficientNetLite0 | TwinBackbone | SmallBackbone]] = {
+    "small": SmallBackbone,
     "efficientnet-lite0": EfficientNetLite0,
     "lite0+deeplab": TwinBackbone,
 }
-Backbone = EfficientNetLite0 | TwinBackbone | TransformersBackbone
+Backbone = EfficientNetLite0 | TwinBackbone | SmallBackbone | TransformersBackbone
 
 
 def build_backbone(name: str) -> Backbone:

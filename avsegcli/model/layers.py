@@ -143,3 +143,23 @@ def scale_valid(valid: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
         for cells, pixels in zip(size, valid.shape[-2:], strict=True)
     )
     return valid[:, rows[:, None], columns]
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise 3x3 and pointwise convolution; residual where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.residual = inputs == outputs and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to ``(M, C, h, w)``."""
+        y = self.layers(x)
+        return F.relu(x + y if self.residual else y)

@@ -243,8 +243,10 @@ class TwinBackbone(nn.Module):
     @property
     def stages(self) -> list[nn.Module]:
         """Give the modules that make C2, C3, C4 and C5, each from the one before."""
-        one, two = self.efficientnet.stages, [*self.deeplab.stages, nn.Identity()]
-        return [nn.ModuleList(pair) for pair in zip(one, two, strict=True)]
+        one, (first, second, last) = self.efficientnet.stages, self.deeplab.stages
+        head = (self.deeplab.local, self.deeplab.pooled, self.deeplab.project)
+        two = ((first,), (second,), (last, *head), ())
+        return [nn.ModuleList([e, *d]) for e, d in zip(one, two, strict=True)]
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Encode frames ``(M, 3, H, W)``, ImageNet-normalised, H and W multiples of 32.

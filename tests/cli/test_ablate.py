@@ -21,7 +21,14 @@ def ablate(toy_parts, tiny_toml, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_packaged_efficientnet", lambda: None)
     command = ["ablate", "--data", str(toy_parts), "-o", str(tmp_path / "out"), "--clips", "1"]
     command += ["--config", str(tiny_toml), "--device", "cpu", "--seeds", "1"]
-    command += ["--set", "model.num_tokens=2", "--set", "data.clips_per_epoch=2"]
+    command += [
+        "--set",
+        "model.backbone=small",
+        "--set",
+        "model.num_tokens=2",
+        "--set",
+        "data.clips_per_epoch=2",
+    ]
     return lambda *words: main([*command, *words])
 
 

@@ -14,7 +14,7 @@ def run(toy_parts, tiny_toml, tmp_path_factory):
     out = tmp_path_factory.mktemp("average") / "run"
     words = ["train", "--preset", "r50", "--data", str(toy_parts), "--out", str(out)]
     words += ["--config", str(tiny_toml), "--device", "cpu", "--keep-best", "2"]
-    words += ["--set", "model.backbone=efficientnet-lite0", "--set", "model.attention=plain"]
+    words += ["--set", "model.backbone=small", "--set", "model.attention=plain"]
     words += ["--set", "optim.ema_decay=0.9", "--set", "optim.epochs=3", "--log-with=tensorboard"]
     assert main(words) == 0
     return out

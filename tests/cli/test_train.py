@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from avsegcli.cli.main import main
 from avsegcli.inference.checkpoint import load_checkpoint
+from avsegcli.model.audio_encoder import SmallAudioEncoder
 from avsegcli.training import trainer
 
 PROGRAM = """
@@ -30,7 +31,7 @@ def train(toy_parts, tiny_toml, tmp_path):
     """Run `avseg train` on the toy parts with a tiny model; returns the exit code."""
 
     def run(*arguments, data=toy_parts, out=tmp_path / "run"):
-        options = ["--config", str(tiny_toml), "--device", "cpu"]
+        options = ["--config", str(tiny_toml), "--device", "cpu", "--set", "model.backbone=small"]
         return main(["train", "--data", str(data), "--out", str(out), *options, *arguments])
 
     return run
@@ -39,7 +40,7 @@ def train(toy_parts, tiny_toml, tmp_path):
 @pytest.fixture(scope="module")
 def finished(toy_parts, tiny_toml, tmp_path_factory):
     run = tmp_path_factory.mktemp("finished") / "run"
-    options = ["--config", str(tiny_toml), "--device", "cpu"]
+    options = ["--config", str(tiny_toml), "--device", "cpu", "--set", "model.backbone=small"]
     assert main(["train", "--data", str(toy_parts), "--out", str(run), *options]) == 0
     return run
 
@@ -133,7 +134,7 @@ def test_a_finished_run_says_that_nothing_is_left_to_do_and_stays_as_it_is(train
 def test_resume_alone_goes_on_as_the_run_began(toy_parts, tiny_toml, tmp_path, capsys):
     run = tmp_path / "run"
     options = ["--config", str(tiny_toml), "--device", "cpu", "--preset", "r50"]
-    small = ["--set", "model.backbone=efficientnet-lite0", "--set", "model.attention=plain"]
+    small = ["--set", "model.backbone=small", "--set", "model.attention=plain"]
     assert main(["train", "--data", str(toy_parts), "--out", str(run), *options, *small]) == 0
     before = json.loads((run / "config.json").read_text())
     assert before["name"] == "r50"
@@ -151,7 +152,7 @@ def test_random_weights_are_warned_of_at_the_start_and_at_the_end(
     toy_parts, tiny_toml, tmp_path, capsys
 ):
     options = ["--config", str(tiny_toml), "--device", "cpu", "--preset", "r50"]
-    small = ["--set", "model.backbone=efficientnet-lite0", "--set", "model.attention=plain"]
+    small = ["--set", "model.backbone=small", "--set", "model.attention=plain"]
     run = ["--data", str(toy_parts), "--out", str(tmp_path / "run")]
     assert main(["train", *run, *options, *small]) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -308,7 +309,7 @@ def test_a_mistake_beside_force_does_not_cost_the_older_run(train, finished, tmp
 
 
 def test_weights_are_told_of_by_the_name_that_was_given(train, tmp_path, capsys, monkeypatch):
-    fitting = load_checkpoint().model.audio_encoder.state_dict()
+    fitting = SmallAudioEncoder().state_dict()
     torch.save(fitting, tmp_path / "file.pth")
     files = {"vggish": tmp_path / "file.pth"}
     monkeypatch.setattr("avsegcli.training.run.find", lambda path: files.get(str(path), path))

@@ -4,7 +4,7 @@ from torch import nn
 
 from avsegcli.inference.fuse import fuse_for_inference
 from avsegcli.model.audio_encoder import SmallAudioEncoder
-from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
+from avsegcli.model.backbone import SmallBackbone, TransformersBackbone
 from avsegcli.model.qsd import build_qsd
 
 
@@ -12,7 +12,7 @@ def count_norms(model: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
-@pytest.mark.parametrize("kind", [EfficientNetLite0, SmallAudioEncoder, "ResNet"])
+@pytest.mark.parametrize("kind", [SmallBackbone, SmallAudioEncoder, "ResNet"])
 def test_a_fused_network_gives_the_same_answer(kind, stir):
     if kind == "ResNet":
         pytest.importorskip("transformers")
@@ -46,4 +46,4 @@ def test_the_whole_model_gives_the_same_answer(tiny):
 
 def test_a_model_in_training_is_refused():
     with pytest.raises(ValueError, match="eval mode"):
-        fuse_for_inference(EfficientNetLite0())
+        fuse_for_inference(SmallBackbone())

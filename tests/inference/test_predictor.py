@@ -90,7 +90,10 @@ def test_a_graph_takes_any_number_of_frames_of_any_size(size):
     loaded = load_checkpoint()
     with torch.inference_mode():
         output = fuse_for_inference(loaded.model)(frames, log_mel, valid)
-        expected = class_probs(output, loaded.config.class_threshold, loaded.config.score_fusion)[0]
+        config = loaded.config
+        expected = class_probs(
+            output, config.class_threshold, config.score_fusion, config.visible_share
+        )[0]
     session = onnxruntime.InferenceSession(str(packaged_graph()))
     inputs = {"frames": frames.numpy(), "log_mel": log_mel.numpy(), "valid": valid.numpy()}
     assert np.abs(session.run(None, inputs)[0] - expected.numpy()).max() < TOLERANCE
@@ -122,14 +125,16 @@ def test_a_graph_is_asked_at_the_size_of_its_checkpoint(tmp_path):
     small = replace(loaded.config, size=64)
     save_checkpoint(checkpoint, loaded.model, small, loaded.classes, name="small")
     export_graph(checkpoint, graph)
-    assert (OnnxPredictor(packaged_graph()).size, OnnxPredictor(graph).size) == (224, 64)
+    assert (OnnxPredictor(packaged_graph()).size, OnnxPredictor(graph).size) == (320, 64)
     frames = [np.zeros((100, 100, 3), np.uint8)]
     assert OnnxPredictor(graph).predict(frames, noise(1)).shape[2:] == (16, 16)
 
 
 def test_a_graph_of_a_deformable_model_answers_as_it_does_at_any_size(tmp_path):
     sizes = {"hidden_dim": 16, "num_heads": 2, "ffn_dim": 16, "pyramid_dim": 16}
-    config = replace(load_config("lite").model, attention="deformable", codebook_size=8, **sizes)
+    parts = {"backbone": "efficientnet-lite0", "audio_encoder": "small", "attention": "deformable"}
+    says = {"score_fusion": (1.0, 0.0, 0.0, 0.0, 0.0), "visible_share": 0.0}  # the decoder alone
+    config = replace(load_config("lite").model, codebook_size=8, **parts, **says, **sizes)
     torch.manual_seed(0)
     model = build_qsd(config, num_classes=2).eval()
     torch.nn.init.zeros_(model.mask_decoder.classes[-1].bias)  # else hardly anything is painted

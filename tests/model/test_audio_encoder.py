@@ -57,5 +57,5 @@ def test_silence_gives_a_finite_feature():
 
 
 def test_an_unknown_encoder_is_refused():
-    with pytest.raises(ConfigError, match="unknown audio encoder 'yamnet'"):
-        build_audio_encoder("yamnet")
+    with pytest.raises(ConfigError, match="unknown audio encoder 'wav2vec'"):
+        build_audio_encoder("wav2vec")

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from avsegcli.errors import AvsegError, ConfigError
-from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone, build_backbone
+from avsegcli.model.backbone import SmallBackbone, TransformersBackbone, build_backbone
+from avsegcli.model.mobilenets import EfficientNetLite0, TwinBackbone
 
 FAMILIES = {
     "ResNet": {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 32, 64], "embedding_size": 8},
@@ -14,10 +15,14 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=["EfficientNetLite0", *FAMILIES])
+OURS = {"small": SmallBackbone, "efficientnet-lite0": EfficientNetLite0}
+OURS |= {"lite0+deeplab": TwinBackbone}
+
+
+@pytest.fixture(params=[*OURS, *FAMILIES])
 def backbone(request: pytest.FixtureRequest) -> nn.Module:
-    if request.param == "EfficientNetLite0":
-        return EfficientNetLite0().eval()
+    if request.param in OURS:
+        return build_backbone(request.param).eval()
     pytest.importorskip("transformers")
     return TransformersBackbone(request.param, **FAMILIES[request.param]).eval()
 
@@ -62,33 +67,9 @@ def test_stages_hold_every_parameter_once_and_follow_each_other(backbone):
     assert all(torch.equal(a, b) for a, b in zip(before[:2], after[:2], strict=True))
 
 
-def test_imagenet_weights_load_in_order_whatever_their_names():
-    net = EfficientNetLite0()
-    state = {
-        f"_blocks.{i}": torch.full_like(v, i % 7) for i, v in enumerate(net.state_dict().values())
-    }
-    net.load_imagenet(state | {"_fc.weight": torch.zeros(1000, 1280)})
-    for ours, theirs in zip(net.state_dict().values(), state.values(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
-def test_weights_of_other_shapes_are_refused():
-    net = EfficientNetLite0()
-    state = dict(net.state_dict())
-    state["stages.0.0.weight"] = torch.zeros(1)
-    with pytest.raises(ValueError, match="not the weights of EfficientNet-Lite0"):
-        net.load_imagenet(state)
-
-
-def test_efficientnet_undoes_the_normalisation_it_was_not_trained_with():
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    net = EfficientNetLite0().eval()
-    seen = []
-    net.stages[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    pixels = torch.randint(0, 256, (1, 3, 32, 32)).float()
-    net((pixels / 255 - mean) / deviation)
-    torch.testing.assert_close(seen[0], (pixels - 127) / 128, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("name", OURS)
+def test_a_backbone_is_built_by_its_name(name):
+    assert type(build_backbone(name)) is OURS[name]
 
 
 def test_an_unknown_backbone_is_refused_with_the_known_ones():

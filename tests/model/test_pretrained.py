@@ -1,14 +1,18 @@
 import re
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import nn
 
 from avsegcli.errors import WeightsError
 from avsegcli.model.audio_encoder import SmallAudioEncoder, VGGish
-from avsegcli.model.backbone import EfficientNetLite0, TransformersBackbone
+from avsegcli.model.backbone import TransformersBackbone
+from avsegcli.model.mobilenets import EfficientNetLite0, TwinBackbone
 from avsegcli.model.pretrained import load_audio_weights, load_backbone_weights
+from avsegcli.model.yamnet import YAMNet
 
 FAMILIES = {
     "ResNet": {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 16, 32, 64], "embedding_size": 8},
@@ -24,6 +28,8 @@ BEFORE_VERSION_5 = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
+
+CLASSES = nn.Linear(128, 3)  # of a model whose audio weights bring no classes
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -147,23 +153,40 @@ def test_a_swin_of_other_sources_gives_its_weights(source, tmp_path):
             assert torch.equal(value, expected[key]), key
 
 
-def test_efficientnet_loads_from_a_file(tmp_path):
-    source, target = EfficientNetLite0(), EfficientNetLite0()
-    torch.save(source.state_dict(), tmp_path / "lite0.pth")
-    load_backbone_weights(target, tmp_path / "lite0.pth")
+def test_the_weights_of_two_backbones_load_from_one_file(tmp_path):
+    source, target = TwinBackbone(), TwinBackbone()
+    state = {f"backbone.{key}": value for key, value in source.state_dict().items()}
+    save_file(state | {"other": torch.zeros(1)}, tmp_path / "backbones.safetensors")
+    load_backbone_weights(target, tmp_path / "backbones.safetensors")
     for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_yamnet_loads_with_the_classifier_it_was_trained_with(tmp_path):
+    source, target, path = YAMNet(), YAMNet(), tmp_path / "audio.safetensors"
+    classes, others = nn.Linear(8, 3), nn.Linear(8, 3)
+    state = {f"encoder.{key}": value for key, value in source.state_dict().items()}
+    state |= {f"classes.{key}": value for key, value in classes.state_dict().items()}
+    save_file(state, path)
+    load_audio_weights(target, others, path)
+    assert torch.equal(others.weight, classes.weight)
+    for a, b in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(WeightsError, match="has the shape"):
+        load_audio_weights(target, nn.Linear(8, 4), path)
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, path)
-    for network, load in (
-        (EfficientNetLite0(), load_backbone_weights),
-        (SmallAudioEncoder(), load_audio_weights),
+    for load in (
+        partial(load_backbone_weights, EfficientNetLite0()),
+        partial(load_backbone_weights, TwinBackbone()),
+        partial(load_audio_weights, SmallAudioEncoder(), CLASSES),
+        partial(load_audio_weights, YAMNet(), CLASSES),
     ):
         with pytest.raises(WeightsError) as caught:
-            load(network, path)
+            load(path)
         assert str(path) in caught.value.message
         assert "\n" not in caught.value.message
 
@@ -181,7 +204,7 @@ def test_a_file_that_cannot_be_read_is_refused(name, tmp_path):
 def test_weights_of_any_noise_are_refused(noise, tmp_path):
     (tmp_path / "noise.pth").write_bytes(noise)
     with pytest.raises(WeightsError, match=r"cannot read the weights .*noise\.pth"):
-        load_audio_weights(SmallAudioEncoder(), tmp_path / "noise.pth")
+        load_audio_weights(SmallAudioEncoder(), CLASSES, tmp_path / "noise.pth")
 
 
 def test_vggish_loads_the_file_of_torchvggish_without_its_pca(tmp_path):
@@ -191,5 +214,5 @@ def test_vggish_loads_the_file_of_torchvggish_without_its_pca(tmp_path):
     path = tmp_path / "vggish.pth"
     torch.save(state | {"pproc.pca_means": torch.zeros(128, 1)}, path)
     encoder.to_empty(device="cpu")
-    load_audio_weights(encoder, path)
+    load_audio_weights(encoder, CLASSES, path)
     assert all((v == 0.01).all() for v in encoder.state_dict().values())

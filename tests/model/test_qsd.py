@@ -5,9 +5,9 @@ import torch
 
 from avsegcli.config import PRESETS, ModelConfig, load_config
 from avsegcli.errors import ConfigError
-from avsegcli.model.audio_encoder import SmallAudioEncoder
-from avsegcli.model.backbone import EfficientNetLite0
+from avsegcli.model.mobilenets import TwinBackbone
 from avsegcli.model.qsd import QSDOutput, build_qsd
+from avsegcli.model.yamnet import YAMNet
 
 # Table 2 of the paper; row 2 is another model.
 OFF = {"decomposition": False, "quantization": False, "recombination": False, "calibration": False}
@@ -44,13 +44,12 @@ def test_every_output_has_its_shape_for_any_number_of_frames(config, num_frames)
     model = build_qsd(config, 4).eval()
     with torch.no_grad():
         output = model(*make_clips(2, num_frames, 64, 96))
-    coarse = (8, 12) if config.attention == "deformable" else (4, 6)
     assert output.mask_logits.shape == (2, num_frames, 3, 16, 24)
     assert output.class_logits.shape == (2, num_frames, 3, 4)
     assert output.boxes.shape == (2, num_frames, 3, 4)
     assert [p.mask_logits.shape for p in output.auxiliary] == [(2 * num_frames, 3, 16, 24)]
     assert output.audio_logits.shape == (2, num_frames, 4)
-    assert output.visible_logits.shape == (2, num_frames, 5, *coarse)
+    assert output.visible_logits.shape == (2, num_frames, 5, 8, 12)
     assert output.loss_commit.shape == ()
     assert output.global_indices.shape == (2, 3)
     assert output.local_indices.shape == (2, num_frames, 3)
@@ -192,8 +191,8 @@ def test_every_preset_builds(preset):
     with torch.device("meta"):  # shapes without numbers
         model = build_qsd(config, 24)
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    expected = {"lite": (6, 7), "r50": (110, 130), "swin-t": (110, 135), "pvt-b5": (165, 190)}
+    expected = {"lite": (14, 15), "r50": (110, 130), "swin-t": (110, 135), "pvt-b5": (165, 190)}
     low, high = expected[preset]
     assert low < parameters < high
-    assert isinstance(model.backbone, EfficientNetLite0) == (preset == "lite")
-    assert isinstance(model.audio_encoder, SmallAudioEncoder) == (preset == "lite")
+    assert isinstance(model.backbone, TwinBackbone) == (preset == "lite")
+    assert isinstance(model.audio_encoder, YAMNet) == (preset == "lite")

@@ -21,6 +21,9 @@ from avsegcli.training.ddp import init_ddp
 # Batch norms would see one process's clips only: they are synchronised on GPUs alone. So none
 # learns here; dropout is off.
 SETTINGS = [
+    "model.backbone=small",
+    "optim.backbone_lr_factor=0.25",
+    "optim.frozen_affine=false",
     "model.decoder_layers=2",
     "model.codebook_warmup=[0, 0]",
     "model.recombination=false",

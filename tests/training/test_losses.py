@@ -39,6 +39,7 @@ def make_batch(*targets):
         annotated=torch.stack([target.annotated for target in targets]),
         heard=torch.zeros(len(targets), T, L),
         visible=torch.zeros(len(targets), T, SIZE, SIZE, dtype=torch.uint8),
+        imagined=torch.zeros(len(targets), T, L, dtype=torch.bool),
     )
 
 

@@ -18,6 +18,10 @@ from avsegcli.training.ddp import DDP
 from avsegcli.training.trainer import Trainer
 
 SETTINGS = [
+    "model.backbone=small",
+    "optim.backbone_lr_factor=0.25",
+    "optim.audio_lr_factor=0.1",
+    "optim.frozen_affine=false",
     "model.codebook_warmup=[1, 5]",
     "optim.epochs=2",
     "optim.warmup_steps=0",
