@@ -77,7 +77,9 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the scores as plain values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        values["avsbench"]["j_and_f"] = self.avsbench.j_and_f  # a property, which asdict leaves out
+        return values
 
 
 def evaluate(

@@ -73,6 +73,7 @@ def test_tables_are_printed_for_papers(scored, capsys, form):
     else:
         assert r"\begin{tabular}{lrrrr}" in printed
         assert r"davis J\&F & " in printed
+        assert r"avsbench J\&F & " in printed
         assert r"95 \% interval" in printed
 
 
