@@ -1,4 +1,4 @@
-"""`avseg data`: look at data sets, put downloads in place, write fake ones, make parts."""
+"""`avseg data`: look at data sets, put downloads in place, fake and encode some, make parts."""
 
 import json
 from enum import StrEnum
@@ -149,6 +149,49 @@ def fake(
 
     count = write_fake(root, dataset.value, clips=clips, seed=seed, force=force)
     typer.echo(f"{root / LAYOUTS[dataset.value].folder}: {count} clips")
+
+
+@app.command()
+def encode(
+    parts: Annotated[Path, typer.Argument(help="A parts folder.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The pool; clips that are there are kept.")
+    ],
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips.")],
+    preset: Annotated[str, typer.Option(help="lite, r50, swin-t or pvt-b5.")] = "lite",
+    config: Annotated[Path | None, typer.Option(help="Settings of your own: a TOML file.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, like data.num_frames=5; repeatable."),
+    ] = None,
+    backbone_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights of the backbone: a file, or a name of 'avseg download'.",
+            show_default="those of the packaged model",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same clips.")] = 0,
+) -> None:
+    """Compose clips and keep them with the features of a frozen backbone, for 'avseg train --pool'.
+
+    A training step then costs only what comes after the backbone. What was interrupted goes on.
+
+    Example: avseg data encode PARTS -o pool --clips 8000
+    """
+    from avsegcli.config import load_config
+    from avsegcli.training.run import encode_pool
+
+    encode_pool(
+        load_config(preset, config, settings),
+        parts,
+        output,
+        clips,
+        backbone_weights=backbone_weights,
+        seed=seed,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(f"{output}: {clips} clips")
 
 
 @app.command()

@@ -3,7 +3,8 @@
 With a frozen backbone a training step then costs only what comes after it. Each clip is one file,
 made when it is missing, so that filling a pool goes on where it was interrupted.
 
-    <pool>/pool.json     classes, backbone, number of frames, and the padded size of each clip
+    <pool>/pool.json     classes, backbone, number of frames, seed, the padded size of each clip,
+                         and whether all are there
     <pool>/000000.pt     features, log-mel examples and ground truth of a clip
 """
 
@@ -20,9 +21,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from avsegcli.config import Config
 from avsegcli.datasets.collate import Batch, Sample, Target, collate, make_sample
-from avsegcli.errors import DataError
-from avsegcli.files.atomic import write_atomically
+from avsegcli.errors import AvsegError, DataError
+from avsegcli.files.atomic import atomic_write, write_atomically
 from avsegcli.inference.preprocess import STRIDE
+from avsegcli.model.pretrained import LOAD_ERRORS
 from avsegcli.synthesis.composer import Composer
 from avsegcli.synthesis.parts import Parts
 from avsegcli.synthesis.sampler import Task
@@ -36,7 +38,7 @@ REPORT_EVERY = 100  # clips
 INDEX = "pool.json"
 
 
-class PoolWriter(Dataset[int]):
+class PoolWriter(Dataset["int | AvsegError"]):
     """Composes clips, encodes them and stores them, each unless it is there.
 
     Args:
@@ -46,6 +48,9 @@ class PoolWriter(Dataset[int]):
         folder: where the clips are kept.
         length: number of clips.
         seed: of the clips.
+
+    Raises:
+        DataError: if the folder holds clips of other settings.
     """
 
     def __init__(
@@ -73,15 +78,50 @@ class PoolWriter(Dataset[int]):
             )
             for shape in SHAPES
         ]
+        self._refuse_other_settings()
+
+    def _refuse_other_settings(self) -> None:
+        path = self.folder / INDEX
+        if not path.exists():
+            return
+        before, now = _read_json(path), self._describe()
+        for key in now.keys() - {"sizes"}:
+            if before.get(key, now[key]) != now[key]:
+                raise DataError(
+                    f"{self.folder} holds clips of other settings: {key} {before[key]}, "
+                    f"not {now[key]}",
+                    "choose another folder",
+                )
+
+    def _describe(self) -> dict[str, Any]:
+        """Say what the pool holds."""
+        sizes = []
+        for index in range(len(self)):
+            height, width = SHAPES[self._shape(index)]
+            sizes.append([height + -height % STRIDE, width + -width % STRIDE])
+        return {
+            "classes": list(self.classes),
+            "backbone": self.config.model.backbone,
+            "num_frames": self.config.data.num_frames,
+            "seed": self.seed,
+            "sizes": sizes,
+        }
 
     def __len__(self) -> int:
         return self.length
 
     @torch.inference_mode()
-    def __getitem__(self, index: int) -> int:
+    def __getitem__(self, index: int) -> int | AvsegError:
+        try:
+            self._make(index)
+        except AvsegError as error:  # whole, where a worker's traceback would be wrapped around it
+            return error
+        return index
+
+    def _make(self, index: int) -> None:
         path = self.folder / f"{index:06d}.pt"
         if path.exists():
-            return index
+            return
         shape = self._shape(index)
         clip = self.composers[shape].compose(self.seed, index).clip
         sample = make_sample(clip, len(self.classes) - 1, max(SHAPES[shape]))
@@ -93,10 +133,8 @@ class PoolWriter(Dataset[int]):
             "size": tuple(sample.frames.shape[-2:]),
         }
         del stored["frames"]
-        part = path.with_suffix(".part")
-        torch.save(stored, part)
-        part.rename(path)
-        return index
+        with atomic_write(path, DataError) as part:
+            torch.save(stored, part)
 
     def _shape(self, index: int) -> int:
         """Draw which of `SHAPES` a clip has."""
@@ -104,38 +142,38 @@ class PoolWriter(Dataset[int]):
         return int(rng.choice(len(SHAPES), p=SHARES))
 
     def write(self, workers: int, report: Callable[[str], None]) -> None:
-        """Make all clips that are missing, in so many processes, and the index."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Make all clips that are missing, in so many processes, and the index.
+
+        Raises:
+            AvsegError: if a part cannot be read, or a clip not be written.
+        """
+        described = self._describe()
+        write_atomically(self.folder / INDEX, json.dumps(described | {"complete": False}))
         maker = DataLoader(self, batch_size=None, num_workers=workers, worker_init_fn=begin_worker)
-        for done, _ in enumerate(maker, 1):
+        for done, made in enumerate(maker, 1):
+            if isinstance(made, AvsegError):
+                raise made
             if done % REPORT_EVERY == 0:
                 report(f"{done} of {len(self)} clips")
-        sizes = []
-        for index in range(len(self)):
-            height, width = SHAPES[self._shape(index)]
-            sizes.append((height + -height % STRIDE, width + -width % STRIDE))
-        said = {
-            "classes": self.classes,
-            "backbone": self.config.model.backbone,
-            "num_frames": self.config.data.num_frames,
-            "sizes": sizes,
-        }
-        write_atomically(self.folder / INDEX, json.dumps(said))
+        write_atomically(self.folder / INDEX, json.dumps(described | {"complete": True}))
 
 
-class _StoredClips(Dataset[dict[str, Any]]):
+class _StoredClips(Dataset["dict[str, Any] | DataError"]):
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any] | DataError:
         path = self.paths[index]
         try:
             stored: dict[str, Any] = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise DataError(f"{path} cannot be read: {error}", "avseg data encode") from error
+        except LOAD_ERRORS:
+            return DataError(
+                f"{path} is damaged, or not a clip of a pool",
+                "delete it; avseg data encode makes it again",
+            )
         return stored
 
 
@@ -183,7 +221,7 @@ class PooledData:
             whole = order[: len(order) // self.size * self.size]
             batches += whole.reshape(-1, self.size).tolist()
         chosen = [batches[i] for i in rng.permutation(len(batches))]
-        yield from DataLoader(
+        loader = DataLoader(
             self.clips,
             batch_sampler=chosen[skip:],  # any iterable of lists will do
             num_workers=1,
@@ -191,18 +229,28 @@ class PooledData:
             worker_init_fn=begin_worker,
             generator=torch.Generator(),
         )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
 
 
 def _read_index(folder: Path, config: Config) -> dict[str, Any]:
-    path = folder / INDEX
+    index = _read_json(folder / INDEX)
+    if not index.get("complete", True):
+        raise DataError(f"{folder} lacks clips", "the same avseg data encode goes on with it")
+    if index["backbone"] != config.model.backbone:
+        raise DataError(f"{folder} was made for the backbone {index['backbone']}")
+    return index
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder} is not a complete pool of clips", "avseg data encode makes or completes it"
+            f"{path.parent} is not a pool of clips", "avseg data encode makes one"
         ) from error
-    if index["backbone"] != config.model.backbone:
-        raise DataError(f"{folder} was made for the backbone {index['backbone']}")
     return index
 
 
@@ -217,8 +265,13 @@ def _unpack(stored: dict[str, Any]) -> tuple[Sample, list[Tensor]]:
     return Sample(**values), features
 
 
-def _collate(stored: list[dict[str, Any]]) -> Batch:
-    """Stack clips of one padded size."""
-    samples, features = zip(*map(_unpack, stored), strict=True)
+def _collate(stored: list[dict[str, Any] | DataError]) -> Batch | DataError:
+    """Stack clips of one padded size, or say which of them cannot be read."""
+    clips = []
+    for clip in stored:
+        if isinstance(clip, DataError):
+            return clip
+        clips.append(_unpack(clip))
+    samples, features = zip(*clips, strict=True)
     levels = [torch.cat(level).float() for level in zip(*features, strict=True)]
     return collate(list(samples))._replace(features=levels)

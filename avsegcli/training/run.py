@@ -11,7 +11,7 @@ from avsegcli.datasets.clip import ClipDataset
 from avsegcli.datasets.registry import find_root, is_named
 from avsegcli.device import usable_cpus
 from avsegcli.errors import ConfigError, DataError, WeightsError
-from avsegcli.files.weights import find
+from avsegcli.files.weights import find, packaged_weights
 from avsegcli.inference.checkpoint import load_checkpoint
 from avsegcli.model.backbone import build_backbone
 from avsegcli.model.mobilenets import EfficientNetLite0
@@ -164,7 +164,7 @@ def encode_pool(
     folder: Path,
     clips: int,
     *,
-    backbone_weights: Path,
+    backbone_weights: Path | None = None,
     seed: int = 0,
     report: Callable[[str], None] = print,
 ) -> None:
@@ -175,7 +175,7 @@ def encode_pool(
         parts: a parts folder.
         folder: the pool; what is there is kept.
         clips: their number.
-        backbone_weights: a file or a name of `weights.KNOWN`.
+        backbone_weights: a file or a name of `weights.KNOWN`; None: the packaged checkpoint.
         seed: of the clips.
         report: is told of the progress.
 
@@ -183,7 +183,9 @@ def encode_pool(
         AvsegError: parts or weights are not as they should be.
     """
     backbone = build_backbone(config.model.backbone).eval()
-    load_backbone_weights(backbone, find(backbone_weights))
+    load_backbone_weights(
+        backbone, packaged_weights() if backbone_weights is None else find(backbone_weights)
+    )
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train = Parts(parts, "train", config.data.classes)
     writer = PoolWriter(train, config, backbone, folder, clips, seed)
