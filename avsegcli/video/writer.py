@@ -26,7 +26,11 @@ os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would tell all about itself, no
 FULL_CHROMA = frozenset({"libx264", "libx265"})  # take odd sizes only so
 TOP_FIRST, BOTTOM_FIRST = 2, 3  # FFmpeg's numbers of the order of fields
 LARGE = 4096 * 2304  # pixels; of larger frames x264 would hold more than 2 GB to look ahead
-HOLD_NO_FRAMES = {"tune": "zerolatency"}
+HOLD_NO_FRAMES = {
+    "tune": "zerolatency",
+    "weightp": "0",
+    "x264-params": "sliced-threads=0:threads=1",
+}
 TELL_SHAPE = frozenset({"h264", "hevc"})  # codecs that tell the shape of their pixels
 
 
