@@ -67,6 +67,7 @@ def make_batch(clips: int) -> Batch:
         known=target.known.repeat(clips, 1, 1, 1),
         annotated=target.annotated.repeat(clips, 1),
         heard=torch.full((clips, NUM_FRAMES, NUM_CLASSES), -1.0),
+        imagined=torch.zeros(clips, NUM_FRAMES, NUM_CLASSES, dtype=torch.bool),
         visible=torch.full((clips, NUM_FRAMES, CELLS, CELLS), 255, dtype=torch.uint8),
     )
 
