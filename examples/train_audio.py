@@ -167,7 +167,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     torch.manual_seed(0)
-    classes = load_config("lite").data.classes
+    classes = load_config("lite", Path(__file__).with_name("packaged.toml")).data.classes
     network = YAMNet()
     network.load_released(load_file(arguments.yamnet))
     parts = {split: Parts(arguments.parts, split, classes) for split in ("train", "val", "test")}

@@ -21,25 +21,35 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=6710
   python "$here/train_audio.py" --parts "$parts" --yamnet "$teachers/yamnet.safetensors" \
     ${videos:+--unlabelled "$videos"} --out "$out/audio.safetensors"
 
-avseg data encode "$parts" -o "$out/pool" --clips 5800 --seed 5 \
-  --backbone-weights "$out/backbone.safetensors"
+# encode PARTS POOL CLIPS SEED SHARE: compose clips, SHARE of them whole photos, with their features.
+encode() {
+  avseg data encode "$1" -o "$2" --clips "$3" --seed "$4" --config "$here/packaged.toml" \
+    --set data.scene="$5" --backbone-weights "$out/backbone.safetensors"
+}
 
-# train RUN [options]: begin a run, or go on with it.
+# train RUN POOLS [options]: begin a run, or go on with it.
 train() {
-  local run=$1
-  shift
+  local run=$1 pools=$2 pool options=()
+  shift 2
+  for pool in $pools; do options+=(--pool "$out/$pool"); done
   if [ -e "$run/state.pt" ]; then
-    avseg train --resume "$run" --pool "$out/pool"
+    avseg train --resume "$run" "${options[@]}"
   else
-    avseg train --preset lite --data "$parts" --out "$run" --pool "$out/pool" \
-      --backbone-weights "$out/backbone.safetensors" "$@"
+    avseg train --preset lite --config "$here/packaged.toml" --data "$parts" --out "$run" \
+      --backbone-weights "$out/backbone.safetensors" "${options[@]}" "$@"
   fi
 }
 
-# First all that is visible, by single frames, then the whole network.
-train "$out/visible" --set optim.visible_epochs=3 --set optim.epochs=3 --set optim.lr=8e-4 \
+# First all that is visible, by single frames; what that labels joins in; then the whole network.
+encode "$parts" "$out/pool" 5800 5 0.55
+train "$out/visible" pool --set optim.visible_epochs=3 --set optim.epochs=3 --set optim.lr=8e-4 \
   --set data.batch_size=16
-train "$out/full" --init "$out/visible/last.safetensors" --audio-weights "$out/audio.safetensors"
+[ -e "$out/more/scenes" ] ||
+  python "$here/pseudo_label.py" --parts "$parts" ${videos:+--videos "$videos"} \
+    --weights "$out/visible/last.safetensors" --audio "$out/audio.safetensors" -o "$out/more"
+encode "$out/more" "$out/pool-more" 700 6 0.9
+train "$out/full" "pool pool-more" --init "$out/visible/last.safetensors" \
+  --audio-weights "$out/audio.safetensors"
 
 python "$here/package_weights.py" "$out/full/last.safetensors" --data "$parts" \
   -o "$out/lite.safetensors"

@@ -1,8 +1,10 @@
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from avsegcli.config import ModelConfig, load_config
 from avsegcli.inference.checkpoint import save_checkpoint
@@ -88,3 +90,21 @@ def single_clips(toy_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     options = {"clips": 12, "seed": 1, "num_frames": 2, "size": 64}
     write_avss(toy_parts, root, task="single", splits=["test"], **options)
     return root
+
+
+@pytest.fixture
+def stir() -> Callable[[nn.Module], None]:
+    """Move every parameter and batch norm away from its simple initial value."""
+
+    def shake(module: nn.Module) -> None:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+            for child in module.modules():
+                if isinstance(child, nn.BatchNorm2d):
+                    assert child.running_mean is not None
+                    assert child.running_var is not None
+                    child.running_mean.normal_(std=0.1)
+                    child.running_var.uniform_(0.5, 2.0)
+
+    return shake

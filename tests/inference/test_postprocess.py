@@ -39,6 +39,19 @@ def test_a_probability_of_exactly_a_half_is_no_object_anywhere(prob, expected, t
     assert scored.painted.any() == scored.painted.all() == expected
 
 
+class Clips:
+    classes = ("background", "object")
+
+    def __init__(self, clip):
+        self.clip, self.names = clip, [clip.name]
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.clip
+
+
 @pytest.mark.parametrize(("prob", "expected"), [(0.5, False), (float(ABOVE), True)])
 def test_saved_predictions_of_exactly_a_half_are_no_object(prob, expected, tmp_path):
     square = [[0, 0, 0, 8, 8, 8, 8, 0]]
@@ -46,7 +59,7 @@ def test_saved_predictions_of_exactly_a_half_are_no_object(prob, expected, tmp_p
     (tmp_path / "results.json").write_text(f"[{result}]".replace("'", '"'))
     shown = np.zeros((1, 8, 8, 3), np.uint8)
     clip = Clip("a", shown, np.zeros(16_000), shown[..., 0], np.ones(1, bool), None, None)
-    saved = SavedPredictions(tmp_path, ("background", "object")).predict(clip, (8, 8))
+    saved = SavedPredictions(tmp_path, Clips(clip)).predict(clip, (8, 8))
     assert saved.labels.any() == expected
 
 
@@ -56,7 +69,7 @@ def test_of_saved_probabilities_those_above_a_half_are_objects(tmp_path):
     cv2.imwrite(str(tmp_path / "a" / "0.png"), grey)
     shown = np.zeros((1, 1, 4, 3), np.uint8)
     clip = Clip("a", shown, np.zeros(16_000), shown[..., 0], np.ones(1, bool), None, None)
-    saved = SavedPredictions(tmp_path, ("background", "object")).predict(clip, (1, 4))
+    saved = SavedPredictions(tmp_path, Clips(clip)).predict(clip, (1, 4))
     assert saved.labels[0].tolist() == [[0, 1, 1, 0]]
 
 

@@ -22,21 +22,3 @@ def missing_gradients() -> Callable[..., list[str]]:
         return [name for name, p in module.named_parameters() if p.grad is None]
 
     return find
-
-
-@pytest.fixture
-def stir() -> Callable[[nn.Module], None]:
-    """Move every parameter and batch norm away from its simple initial value."""
-
-    def shake(module: nn.Module) -> None:
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-            for child in module.modules():
-                if isinstance(child, nn.BatchNorm2d):
-                    assert child.running_mean is not None
-                    assert child.running_var is not None
-                    child.running_mean.normal_(std=0.1)
-                    child.running_var.uniform_(0.5, 2.0)
-
-    return shake
