@@ -352,7 +352,9 @@ def test_recomputed_activations_give_the_same_gradients(tmp_path):
 
 
 def test_recomputing_would_move_statistics_twice_so_they_must_be_fixed(tmp_path):
-    with pytest.raises(ConfigError, match=r"optim\.checkpointing needs optim\.frozen_norm"):
+    with pytest.raises(
+        ConfigError, match=r"optim\.activation_checkpointing needs optim\.frozen_norm"
+    ):
         make_trainer(tmp_path, "optim.activation_checkpointing=true", "optim.frozen_norm=false")
 
 
@@ -373,7 +375,7 @@ def test_compiled_parts_are_called_and_checkpoints_keep_their_names(tmp_path, mo
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_nothing)
     make_trainer(tmp_path, "optim.compile=true")
-    assert seen == ["EfficientNetLite0", "PlainEncoder", "LightPyramid"]
+    assert seen == ["SmallBackbone", "PlainEncoder", "LightPyramid"]
 
 
 def test_each_epoch_is_shown_as_a_picture(whole_run):
