@@ -18,7 +18,7 @@ CLASSES = ("background", "dog", "guitar")
 @pytest.fixture(scope="module")
 def loaded():
     small = {"hidden_dim": 16, "num_heads": 2, "ffn_dim": 16, "pyramid_dim": 16}
-    config = replace(load_config("lite").model, **small, codebook_size=8)
+    config = replace(load_config("lite").model, **small, size=224, codebook_size=8)
     torch.manual_seed(0)
     model = build_qsd(config, num_classes=2).eval()
     # A class probability of 1 % would hide what the masks do.

