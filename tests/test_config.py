@@ -92,7 +92,7 @@ def test_tables_of_a_data_set_win_in_their_file_and_lose_to_later_ones(tmp_path)
         ("optim.schedule=line", "'optim.schedule' should be one of step, cosine, not 'line'"),
         ("optim.milestones=3", "'optim.milestones' should be a list of numbers, not 3"),
         ("optim.milestones=[8.5]", "'optim.milestones' should be a list of numbers, not [8.5]"),
-        ("model.score_fusion=[1, 0]", "'model.score_fusion' should have 4 values"),
+        ("model.score_fusion=[1, 0]", "'model.score_fusion' should have 5 values"),
         ("model.decoder_layers=0", "'model.decoder_layers' should be at least 1"),
         ("model.num_heads=3", "'model.hidden_dim' should be a multiple of 'model.num_heads'"),
         (

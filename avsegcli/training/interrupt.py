@@ -29,7 +29,7 @@ def defer_signals() -> Iterator[list[int]]:
     Example:
         >>> done = []
         >>> try:
-        ...     with unbroken():
+        ...     with defer_signals():
         ...         signal.raise_signal(signal.SIGINT)
         ...         done.append("step")
         ... except KeyboardInterrupt:

@@ -101,11 +101,15 @@ def test_resume_goes_on_where_the_run_stood(train, tmp_path):
 
 
 def test_resuming_with_other_settings_says_so_and_takes_them(train, tmp_path, capsys):
-    assert train() == 0
+    trained = [
+        *("--set=optim.backbone_lr_factor=0.25", "--set=optim.audio_lr_factor=0.1"),
+        "--set=optim.frozen_affine=false",
+    ]
+    assert train(*trained) == 0
     capsys.readouterr()
     changes = {
         "loss.audio": (1.0, 0.0),
-        "optim.lr": (0.0004, 1e-05),
+        "optim.lr": (0.0005, 1e-05),
         "optim.backbone_lr_factor": (0.25, 0.5),
         "optim.weight_decay": (0.01, 0.1),
         "optim.epochs": (1, 2),

@@ -64,7 +64,7 @@ def all_train(monkeypatch):
 def test_parts_are_made_that_clips_can_be_composed_of(coco, all_train, capsys):
     assert main(["data", "vpo", *options(coco)]) == 0
     printed = capsys.readouterr().out
-    assert printed == f"{coco / 'parts'}: 1 classes, 3 cutouts, 3 backgrounds, 4 sounds\n"
+    assert printed == f"{coco / 'parts'}: 1 class, 3 cutouts, 3 backgrounds, 4 sounds\n"
     parts = Parts(coco / "parts", "train")
     assert parts.classes == ("background", "dog")
     clip = Composer(parts, task="single", num_frames=2, size=64).compose(0, 0).clip
