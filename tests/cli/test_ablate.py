@@ -159,7 +159,7 @@ def test_rows_that_began_otherwise_are_refused(ablate, tmp_path, capsys):
     assert ablate(*words, "--set", "optim.lr=0.5") == 2
     run = tmp_path / "out" / "semantic" / "row1-seed0"
     assert (
-        capsys.readouterr().err.splitlines()[0] == f"avseg: {run}: optim.lr was 0.0004, is now 0.5"
+        capsys.readouterr().err.splitlines()[0] == f"avseg: {run}: optim.lr was 0.0005, is now 0.5"
     )
     best = run / "best.safetensors"
     assert ablate(*words, "--init", str(best)) == 2
