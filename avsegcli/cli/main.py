@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # before it is loaded; errors are ours to tell
+
 try:
     import typer
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from avsegcli.device import is_memory_short, memory_limit
 from avsegcli.errors import AvsegError, OutOfMemoryError
@@ -184,3 +185,19 @@ def wrap_write_errors(
             raise OutOfMemoryError(memory_limit()) from error
         said = getattr(error, "strerror", None)
         raise raised(f"cannot write {path}: {said.lower() if said else error}") from error
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder for files that only this block needs.
+
+    Raises:
+        AvsegError: if none can be made.
+    """
+    try:
+        folder = TemporaryDirectory(prefix="avseg-")
+    except OSError as error:
+        message = f"no temporary folder can be made: {str(error.strerror).lower()}"
+        raise AvsegError(message, "Set TMPDIR to a folder on a disk with room.") from error
+    with folder as name:
+        yield Path(name)

@@ -24,6 +24,7 @@ from avsegcli.model.qsd import QSD, build_qsd
 
 # What checkpoints do that do not say how their codebook is.
 CODEBOOK_BEFORE = {"codebook_norm": True, "codebook_fill": True, "codebook_revival": 1000}
+PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 
 
 class LoadedModel(NamedTuple):
@@ -105,6 +106,12 @@ def load_checkpoint(path: Path | None = None, device: str | torch.device = "cpu"
     path = packaged_weights() if path is None else path
     if not path.is_file():
         raise WeightsError(f"no weights at {path}", "give the .safetensors file of a training run")
+    if path.suffix.lower() in PICKLES:
+        raise WeightsError(
+            f"{path} is a file of PyTorch, and checkpoints of avseg are .safetensors",
+            "give best.safetensors of a training run; weights of a backbone are for 'avseg train "
+            "--backbone-weights'",
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("avseg")

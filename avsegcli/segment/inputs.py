@@ -1,6 +1,7 @@
 """Expand command-line arguments (files, folders, patterns, lists) to input files."""
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,10 @@ VIDEO_SUFFIXES = frozenset(
 PICTURE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # one letter is a drive of Windows
+_HEAD = 4096  # bytes that tell a list of names from a video
+# Names may hold any byte but zero, which ends one; no video begins without the others or two zeros.
+_BINARY = re.compile(rb"[\x01-\x08\x0e-\x1f]|\0\0")
 
 
 class Input(NamedTuple):
@@ -137,8 +142,10 @@ def are_several(words: Sequence[str]) -> bool:
 
 def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
     path = Path(word)
+    _refuse_url(word)
     if word == "-":
         for line in _lines_of_stdin():
+            _refuse_url(line)
             if is_folder(line):
                 raise MediaError(f"{line} is a folder", "Name files on standard input.")
             yield _Found(Path(line), Path(line).parent)
@@ -157,6 +164,14 @@ def _files_of(word: str, suffixes: frozenset[str], outside: list[Path]) -> Itera
         yield from (_Found(file, Path(*fixed)) for file in files)
     else:
         yield _Found(path, path.parent)
+
+
+def _refuse_url(word: str) -> None:
+    if _URL.match(word):
+        raise MediaError(
+            f"{word} is on the network, and only files on this machine are read",
+            "Download it first, for example with yt-dlp.",
+        )
 
 
 def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) -> Iterator[_Found]:
@@ -183,5 +198,10 @@ def _files_below(folder: Path, suffixes: frozenset[str], outside: list[Path]) ->
 
 def _lines_of_stdin() -> list[str]:
     data = as_utf8(sys.stdin.buffer.read()) if sys.stdin else b""
+    if _BINARY.search(data[:_HEAD]):
+        raise MediaError(
+            "standard input holds a video or other data, but - reads a list of file names",
+            "Save it as a file and name that.",
+        )
     separator = b"\0" if b"\0" in data else b"\n"
     return [os.fsdecode(line.rstrip(b"\r")) for line in data.split(separator) if line.strip()]

@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import pickle
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from avsegcli.datasets.clip import IGNORE, Clip
 from avsegcli.datasets.io import read_waveform, write_file, write_picture, write_waveform
 from avsegcli.datasets.label_colors import labels_to_colours
 from avsegcli.datasets.transforms import clip_log_mel
+from avsegcli.files.atomic import temporary_folder
 from avsegcli.files.indexed_png import encode_indexed_png
 from avsegcli.files.new_folder import atomic_dataset_folder
 from avsegcli.synthesis.composer import Composer, clip_name
@@ -71,10 +71,10 @@ def write_fake(
     rows: list[Row] = []
     with (
         atomic_dataset_folder(root / layout.folder, layout.table, force=force) as folder,
-        tempfile.TemporaryDirectory(prefix="avseg-") as parts_folder,
+        temporary_folder() as parts_folder,
     ):
-        write_toy_parts(Path(parts_folder), seed)
-        for row, clip in _draw(subset, Path(parts_folder), splits, clips, seed):
+        write_toy_parts(parts_folder, seed)
+        for row, clip in _draw(subset, parts_folder, splits, clips, seed):
             _write_clip(subset, folder, row, clip)
             rows.append(row)
             if on_progress:

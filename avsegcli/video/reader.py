@@ -69,7 +69,7 @@ def open_media(path: Path) -> Any:
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
-        raise MediaError(f"no such file: {path}", "Check the name and the folder.") from error
+        raise MediaError(f"no such file: {path}", _suggest_name(path)) from error
     except OSError as error:
         raise MediaError(f"cannot read {path}: {error.strerror}") from error
     if path.is_dir():
@@ -91,6 +91,15 @@ def open_media(path: Path) -> Any:
             f"{path} is not a video that can be read",
             "It may be damaged, cut off, or another kind of file; does a player open it?",
         ) from error
+
+
+def _suggest_name(path: Path) -> str:
+    """Say what to do about a name that no file has."""
+    with suppress(RuntimeError):  # of a user who has no home
+        meant = Path(str(path).strip().strip("'\"").strip()).expanduser()
+        if meant != path and meant.is_file():
+            return f"There is a file {meant}: its name is written without quotes, spaces and ~."
+    return "Check the name and the folder."
 
 
 def start_in(container: Any, time_base: Fraction) -> int:

@@ -3,6 +3,7 @@ import ntpath
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,3 +147,17 @@ def test_one_file_is_one_and_everything_else_may_be_several(tree):
     assert not are_several(["missing.mp4"])
     for words in (["v"], ["-"], ["v/*.mp4"], ["v/a.mp4", "w/a.mp4"]):
         assert are_several(words)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/v.mp4", "https://x.org/watch?v=a", "rtsp://cam/1"])
+def test_an_address_on_the_network_is_to_be_downloaded_first(url):
+    with pytest.raises(MediaError, match="is on the network") as caught:
+        find_inputs([url])
+    assert "Download it first" in caught.value.hint
+
+
+def test_a_video_on_standard_input_is_no_list_of_names(monkeypatch):
+    video = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41\n/\n"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(video)))
+    with pytest.raises(MediaError, match="standard input holds a video or other data, but - reads"):
+        find_inputs(["-"])
