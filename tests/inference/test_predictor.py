@@ -112,6 +112,28 @@ def test_export_writes_the_same_graph_again_and_refuses_what_is_there(tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_a_graph_beside_its_checkpoint_holds_no_second_copy_of_large_weights(tiny, tmp_path):
+    torch.manual_seed(0)
+    model = build_qsd(tiny, num_classes=2).eval().half().float()
+    checkpoint = tmp_path / "small.safetensors"
+    classes = ("background", "dog", "guitar")
+    save_checkpoint(checkpoint, model, tiny, classes, name="small", half=True)
+    graph = tmp_path / "small.onnx"
+    export_graph(checkpoint, graph, external=True)
+    stored = onnx.load(graph, load_external_data=False).graph.initializer
+    elsewhere = [t for t in stored if t.data_location == onnx.TensorProto.EXTERNAL]
+    assert {e.value for t in elsewhere for e in t.external_data if e.key == "location"} == {
+        "small.safetensors"
+    }
+    assert len(elsewhere) > 50
+    frames = [np.full((64, 64, 3), 90, np.uint8)]
+    theirs = Predictor(checkpoint, "cpu").predict(frames, noise(1))
+    assert np.abs(OnnxPredictor(graph).predict(frames, noise(1)) - theirs).max() < TOLERANCE
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ConfigError, match="cannot refer to weights in another folder"):
+        export_graph(checkpoint, tmp_path / "elsewhere" / "small.onnx", external=True)
+
+
 def test_export_refuses_a_folder_before_the_work(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("avsegcli.inference.export_onnx.load_checkpoint", None)
     (tmp_path / "d.onnx").mkdir()

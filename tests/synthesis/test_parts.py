@@ -24,6 +24,18 @@ def test_the_classes_are_the_folders_in_alphabetical_order(toy_parts):
     assert list(parts.noises) == ["hum"]
 
 
+def test_a_list_of_classes_says_which_folders_are_classes_and_names_silent_things_too(own_parts):
+    for path in sorted((own_parts / "sounds" / "disc").glob("train-*"))[2:]:
+        path.unlink()
+    parts = Parts(own_parts, "train", ["star", "disc", "cross"])
+    assert parts.classes == ("background", "cross", "disc", "star")
+    assert sorted(parts.things) == ["ring"]
+    assert len(parts.objects[1]) == 5  # cutouts of the cross
+    # Two recordings are too few to learn a class by, and the cross has none.
+    assert (parts.unrecorded, sorted(parts.sounds)) == ((1, 2), [3])
+    assert pickle.loads(pickle.dumps(parts)).classes == parts.classes
+
+
 def test_a_split_has_only_its_own_files(toy_parts):
     for split in splits_of(toy_parts):
         parts = Parts(toy_parts, split)
